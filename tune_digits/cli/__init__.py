@@ -1,0 +1,1 @@
+"""The commands. Each parses its flags, then walks a straight path through the rooms below."""

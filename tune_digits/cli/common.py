@@ -1,0 +1,79 @@
+"""What the commands share: errors in words, exit codes, flags in units. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from tune_digits.errors import ConfigError, UserError
+
+RUNS = Path("runs")
+CACHE = RUNS / ".cache"
+
+
+class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Defaults are shown where there are any; descriptions keep their lines."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32, width=100)
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.default is False:
+            return action.help
+        return super()._get_help_string(action)
+
+
+def run_command(main: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
+    """Run a command; the user's mistakes give one message and code 2, Ctrl-C 130, the rest 1."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        return main(args)
+    except UserError as error:
+        if args.debug:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+
+
+def parse_seconds(text: str) -> float:
+    """'90', '90s', '20m', '1.5h' -> seconds."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1)
+    try:
+        value = float(number) * unit
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write 90s, 20m or 1.5h") from None
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} must be more than 0")
+    return value
+
+
+def parse_groups(text: str) -> str | dict[str, int]:
+    """A whole number is rows per group, anything else a column."""
+    return {"rows_per_group": int(text)} if text.isdigit() else text
+
+
+def parse_set(items: list[str]) -> dict[str, object]:
+    """['optimizer.lr=0.01'] -> {'optimizer.lr': 0.01}; values are YAML."""
+    from tune_digits.study import parse_yaml
+
+    values = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {item}: write key=value, for instance --set optimizer.lr=0.01")
+        values[key.strip()] = parse_yaml(value, f"--set {key}")
+    return values
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")

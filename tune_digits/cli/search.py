@@ -1,0 +1,284 @@
+"""tune-digits search: Ray Tune, Optuna and ASHA over a space, then confirmation on all folds."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tune_digits.cli.common import (
+    CACHE,
+    RUNS,
+    Help,
+    add_common,
+    parse_groups,
+    parse_seconds,
+    parse_set,
+    run_command,
+)
+from tune_digits.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tune_digits.data.dataset import Task
+    from tune_digits.runs import Run
+    from tune_digits.screen import Screen
+    from tune_digits.study import Study
+
+# flag -> key of the study that it sets
+FLAGS = {
+    "data": "data.path",
+    "subset": "data.subset",
+    "folds": "cv.folds",
+    "groups": "cv.groups",
+    "trials": "search.trials",
+    "seed": "search.seed",
+    "time_budget": "search.time_budget",
+    "candidates": "confirm.candidates",
+    "confirm_folds": "confirm.folds",
+    "epochs": "train.epochs",
+    "cpus_per_trial": "resources.cpus_per_trial",
+    "gpus_per_trial": "resources.gpus_per_trial",
+    "max_concurrent": "resources.max_concurrent",
+}
+# what may change when a run is taken up again: how much is done, and on what, but not what is compared
+RESUMABLE = ("trials", "time_budget", "candidates", "cpus_per_trial", "gpus_per_trial", "max_concurrent")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="search.py",
+        formatter_class=Help,
+        description="Search a space with Ray Tune, Optuna and ASHA, each trial training one fold; then train the\n"
+        "best again on all folds with fresh seeds. Flags left out keep what the study file says.",
+    )
+    add = parser.add_argument
+    add("--space", default="aug.yaml", help="study file: a path, or a name in search_spaces/")
+    add(
+        "--data",
+        metavar="PATH",
+        help="folder or training file; none: the study's, else scikit-learn's digits",
+    )
+    add("--trials", type=int, metavar="N", help="configurations to try (study file; 24)")
+    add("--epochs", type=int, metavar="N", help="passes over the training part, per training (study file; 8)")
+    add("--folds", type=int, metavar="N", help="parts of the cross-validation (study file; 5)")
+    add(
+        "--groups",
+        type=parse_groups,
+        metavar="G",
+        help="column, or rows per group: samples of one group (writer, patient) stay in one fold (study file; none)",
+    )
+    add(
+        "--subset", type=int, metavar="N", help="search on N training samples, drawn evenly (study file; all)"
+    )
+    add("--time-budget", type=parse_seconds, metavar="T", help="end the search after 90s, 20m, 1.5h (none)")
+    add("--candidates", type=int, metavar="N", help="trials to confirm (study file; 10)")
+    add("--confirm-folds", type=int, metavar="N", help="folds to confirm on (study file; all)")
+    add("--max-concurrent", type=int, metavar="N", help="trainings at once (as many as fit)")
+    add(
+        "--cpus-per-trial",
+        type=float,
+        metavar="N",
+        help="CPU cores, and threads, per training (study file; 1)",
+    )
+    add(
+        "--gpus-per-trial",
+        type=float,
+        metavar="F",
+        help="part of a GPU per training (1/4 with a GPU, else 0)",
+    )
+    add("--seed", type=int, metavar="N", help="of the sampler and of the trials (study file; 0)")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any key of the study: optimizer.lr=0.01",
+    )
+    add("--run-dir", type=Path, metavar="DIR", help="run folder to make (runs/TIME-NAME)")
+    add(
+        "--resume",
+        nargs="?",
+        const=RUNS / "latest",
+        type=Path,
+        metavar="DIR",
+        help="go on with an interrupted run (runs/latest where no folder is named)",
+    )
+    add(
+        "--address",
+        metavar="HOST:PORT",
+        help="Ray cluster to join, or auto (a Ray of its own on this machine)",
+    )
+    add("--dry-run", action="store_true", help="print the resolved study and its space, start nothing")
+    add_common(parser)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_command(search, make_parser().parse_args(argv))
+
+
+def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The study keys that the flags set."""
+    values = {key: getattr(args, flag) for flag, key in FLAGS.items() if getattr(args, flag) is not None}
+    return values | parse_set(args.set)
+
+
+def search(args: argparse.Namespace) -> int:
+    from tune_digits.screen import Screen
+    from tune_digits.study import find_space, load_study
+
+    screen = Screen()
+    overrides = overrides_of(args)
+    if args.resume is not None:
+        return resume(args, overrides, screen)
+    study = load_study(find_space(args.space), overrides)
+    if args.dry_run:
+        print_study(study, screen)
+        return 0
+    if "path" not in study.raw["data"] or study.data.path is None:
+        screen.say("data: none given, so scikit-learn's bundled digits (--data PATH for your own)")
+
+    from tune_digits import runs
+
+    task, folds, slots = prepare(study, args.address, screen)
+    facts = {"command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), "data": task.describe()}
+    facts |= {"seed": study.search.seed, "slots": slots.describe()}
+    run = runs.create_run(RUNS, study.name, study.to_yaml(), facts, args.run_dir)
+    return go(study, run, task, folds, slots, screen)
+
+
+def resume(args: argparse.Namespace, overrides: dict[str, Any], screen: Screen) -> int:
+    from tune_digits.runs import open_run
+    from tune_digits.study import load_study
+
+    run = open_run(args.resume)
+    allowed = {FLAGS[flag] for flag in RESUMABLE}
+    if foreign := sorted(set(overrides) - allowed):
+        flags = ", ".join("--" + f.replace("_", "-") for f in RESUMABLE)
+        raise ConfigError(
+            f"--resume goes on with the study of {run.path}: {', '.join(foreign)} cannot change now ({flags} can)"
+        )
+    study = load_study(run.study_file, overrides)
+    task, folds, slots = prepare(study, args.address, screen)
+    return go(study, run, task, folds, slots, screen)
+
+
+def prepare(study: Study, address: str | None, screen: Screen) -> tuple[Task, Any, Any]:
+    """Start Ray, read the data and fold them, saying what was found."""
+    from dataclasses import replace
+    from threading import Thread
+
+    # reading the data and starting Ray take seconds each; side by side they take the longer of the two
+    loaded: dict[str, Any] = {}
+
+    def load() -> None:
+        from tune_digits.data.load import load_task
+
+        try:
+            loaded["task"] = load_task(study.data, study.cv, CACHE)
+        except Exception as error:  # handed over to the main thread below
+            loaded["error"] = error
+
+    reader = Thread(target=load)
+    reader.start()
+    from tune_digits.tune.resources import plan_slots, start_ray
+
+    cpus, gpus = start_ray(address)
+    reader.join()
+    if "error" in loaded:
+        raise loaded["error"]
+    task = loaded["task"]
+
+    from tune_digits.data.folds import make_folds, subset_rows
+
+    screen.say(task.describe())
+    train = task.train
+    if study.data.subset is not None and study.data.subset < len(train):
+        rows = subset_rows(train.labels, train.groups, study.data.subset, study.cv.seed)
+        task = replace(task, train=train.take(rows))
+        screen.say(f"search and confirm on {len(rows):,} of them, drawn evenly by class")
+    folds = make_folds(task.train.labels, task.train.groups, study.cv, task.targets)
+    if task.train.groups is None:
+        screen.say(
+            f"{len(folds)} folds, stratified by class. If rows come in groups (writers, patients, plants), say so "
+            "with --groups: random folds leak them, and scores then look better than they are"
+        )
+    else:
+        count = len(set(task.train.groups.tolist()))
+        screen.say(f"{len(folds)} folds of whole groups ({count:,} groups), stratified by class")
+    slots = plan_slots(study.resources, cpus, gpus)
+    screen.say(f"trainings: {slots.describe()}")
+    return task, folds, slots
+
+
+def go(study: Study, run: Run, task: Task, folds: Any, slots: Any, screen: Screen) -> int:
+    from tune_digits.tune.confirm import run_confirm
+    from tune_digits.tune.search import run_search
+
+    screen.say(f"run folder: {run.path}   (tensorboard --logdir {run.path})")
+    records = run_search(study, run, task, folds[study.search.fold], slots, screen)
+    board = run_confirm(study, run, task, folds, records, slots, screen)
+    print_board(board, screen)
+    screen.say(f"\nleaderboard: {run.leaderboard}")
+    screen.say(f"next: python scripts/ensemble.py --top {study.ensemble.top}")
+    return 0
+
+
+def print_board(board: Any, screen: Screen) -> None:
+    """The confirmed configurations, best first, with what can be said of their gain over the baseline."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, title_justify="left", title="confirmed, best first")
+    outside = board["out_of_domain"].notna().any()
+    for column in (
+        "trial",
+        "confirmed",
+        "gain over baseline",
+        *(["out of domain"] if outside else []),
+        "search",
+    ):
+        table.add_column(column, justify="right")
+    for row in board.head(10).to_dict("records"):
+        name = f"{row['trial']} baseline" if row["role"] == "baseline" else str(row["trial"])
+        cells = [name, plus_minus(row["confirmed"], row["confirmed_se"]), gain_in_words(row)]
+        cells += [f"{row['out_of_domain']:.4f}"] if outside else []
+        table.add_row(*cells, f"{row['search_score']:.4f}")
+    screen.say()
+    screen.table(table)
+
+
+def plus_minus(mean: float, error: float) -> str:
+    return f"{mean:.4f}" if error != error else f"{mean:.4f} ± {error:.4f}"
+
+
+def gain_in_words(row: dict[str, Any]) -> str:
+    """The paired gain, and 'cannot tell' where it is within two standard errors of nothing."""
+    gain, error = row["gain"], row["gain_se"]
+    if row["role"] == "baseline" or gain != gain:
+        return "-"
+    if error != error or abs(gain) < 2 * error:
+        return f"{gain:+.4f} cannot tell"
+    return f"{gain:+.4f} ± {error:.4f}"
+
+
+def print_study(study: Study, screen: Screen) -> None:
+    """The study as resolved, and each searched parameter with its domain and the baseline's value."""
+    from rich.table import Table
+
+    from tune_digits.space import OneOf
+
+    screen.say(study.to_yaml())
+    params, _ = study.space.point(study.space.baseline)
+    table = Table(box=None, pad_edge=False, title="searched", title_justify="left")
+    for column in ("parameter", "domain", "baseline"):
+        table.add_column(column, overflow="fold")
+    for name, node in study.space.parameters().items():
+        domain = " | ".join(node.labels) if isinstance(node, OneOf) else str(node)
+        value = params.get(name, "")
+        table.add_row(name, domain, f"{value:g}" if isinstance(value, float) else str(value))
+    screen.table(table)
+    screen.say(
+        f"\n{study.search.trials} trials of up to {study.epochs} epochs, {study.cv.folds} folds; nothing was started"
+    )

@@ -1,0 +1,184 @@
+"""From a confirmed run to a submission: retrain the best on all data, vote, pseudo-label, retrain, vote."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tune_digits import runs
+from tune_digits.config import Ensemble, TrialConfig
+from tune_digits.data.dataset import Dataset, Task
+from tune_digits.ensemble.members import (
+    Manifest,
+    predict_members,
+    submission_columns,
+    vote,
+    write_manifest,
+)
+from tune_digits.ensemble.pseudo import select_pseudo
+from tune_digits.ensemble.retrain import MemberJob, RetrainData, member_jobs, retrain
+from tune_digits.ensemble.submission import submission_frame, write_submission
+from tune_digits.ensemble.vote import agreement, labels_of
+from tune_digits.errors import RunError
+from tune_digits.learn.metrics import score
+from tune_digits.screen import Progress, Screen
+from tune_digits.study import Study
+from tune_digits.tune.resources import Slots
+from tune_digits.tune.search import training_data
+from tune_digits.tune.trainable import TrainingData
+
+
+def choose(
+    board: pd.DataFrame, records: list[runs.TrialRecord], plan: Ensemble
+) -> list[tuple[int, dict[str, Any]]]:
+    """The `top` best confirmed trials as (number, configuration tree), best first, with the plan's epochs."""
+    by_number = {r.number: r for r in records}
+    chosen = []
+    for number in board["trial"].head(plan.top):
+        config = TrialConfig.model_validate(by_number[int(number)].config)
+        if plan.epochs is not None:
+            config = config.model_copy(
+                update={"train": config.train.model_copy(update={"epochs": plan.epochs})}
+            )
+        chosen.append((int(number), config.model_dump(mode="json")))
+    return chosen
+
+
+def build_ensemble(
+    study: Study, run: runs.Run, task: Task, plan: Ensemble, slots: Slots, screen: Screen
+) -> dict[str, Any]:
+    """Make the ensemble of a run: members, manifest, submission and report. Returns the report."""
+    import torch
+
+    if not run.leaderboard.exists():
+        raise RunError(
+            f"{run.path}: no leaderboard.csv yet; finish the search with: search.py --resume {run.path}"
+        )
+    board = pd.read_csv(run.leaderboard)
+    configs = choose(board, run.trials(), plan)
+    if len(configs) < plan.top:
+        screen.warn(f"--top {plan.top}, but only {len(configs)} trials are confirmed; all of them are taken")
+    folder = run.ensemble
+    started = time.monotonic()
+    data = training_data(task.train, study)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def train_and_judge(
+        title: str, data: TrainingData
+    ) -> tuple[list[MemberJob], Manifest, dict[str, Any], np.ndarray]:
+        jobs = member_jobs(configs, plan.seeds, _key(data.images, data.proba))
+        retrain(
+            jobs, RetrainData(data, np.arange(len(data.images)), str(folder.resolve()), slots), screen, title
+        )
+        manifest = _manifest(jobs, task, plan)
+        return jobs, manifest, *_judge(manifest, folder, task, study.cv.score, device, screen)
+
+    data = training_data(task.train, study)
+    jobs, manifest, figures, test_vote = train_and_judge("retrain", data)
+    rounds = [{"pseudo_labels": 0, **figures}]
+    if plan.pseudo is not None and task.test is not None:
+        rows, targets = select_pseudo(test_vote, manifest.heads, plan.pseudo)
+        screen.say(
+            f"pseudo-labels: {len(rows):,} of {len(task.test):,} test images at {plan.pseudo:g} or surer"
+        )
+        if len(rows):
+            more = replace(
+                data,
+                images=np.concatenate([data.images, task.test.images[rows]]),
+                proba=np.concatenate([data.proba, targets]),
+            )
+            jobs, manifest, figures, test_vote = train_and_judge("retrain with pseudo-labels", more)
+            rounds.append({"pseudo_labels": len(rows), **figures})
+    write_manifest(folder, manifest)
+    if task.test is not None:
+        write_submission(folder / "submission.csv", _submission(task, test_vote, manifest))
+    report = {
+        "members": [{"trial": j.trial, "seed": j.seed, "file": j.file} for j in jobs],
+        "voting": plan.voting,
+        "tta": plan.tta,
+        "metric": study.cv.score,
+        "cross_validation": _cross_validation(board, [n for n, _ in configs]),
+        "rounds": rounds,
+        "seconds": time.monotonic() - started,
+    }
+    runs.write_json(folder / "report.json", report)
+    return report
+
+
+def _key(*arrays: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
+
+
+def _manifest(jobs: list[MemberJob], task: Task, plan: Ensemble) -> Manifest:
+    channels, height, width = task.train.images.shape[1:]
+    return Manifest(
+        tuple(j.file for j in jobs),
+        task.targets,
+        (channels, height, width),
+        plan.voting,
+        plan.tta,
+        *submission_columns(task.submission),
+    )
+
+
+def _judge(
+    manifest: Manifest, folder: Any, task: Task, metric: str, device: Any, screen: Screen
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Figures of one round on all that is known, and the vote float64 (N, K) on the test images."""
+    sets: dict[str, Dataset] = dict(task.holdouts)
+    if task.test is not None:
+        sets["test"] = task.test
+    progress = Progress("predict", total=len(sets) * len(manifest.members))
+    figures: dict[str, Any] = {}
+    test_vote = np.zeros((0, manifest.heads[-1].stop))
+    with screen.watch(progress):
+        for name, dataset in sets.items():
+            before = progress.done
+
+            def advance(done: int, before: int = before) -> None:
+                progress.done = before + done
+                screen.tick(progress)
+
+            proba = predict_members(folder, manifest, dataset.images, device, manifest.tta, advance)
+            voted = vote(proba, manifest)
+            entry: dict[str, Any] = {"images": len(dataset), **agreement(proba, manifest.heads)}
+            if dataset.labels is not None:
+                entry["score"] = score(metric, voted, dataset.labels, manifest.heads)
+                entry["member_scores"] = [score(metric, p, dataset.labels, manifest.heads) for p in proba]
+            figures[name] = entry
+            if name == "test" and dataset is task.test:
+                test_vote = voted
+    return {"sets": figures}, test_vote
+
+
+def _submission(task: Task, proba: np.ndarray, manifest: Manifest) -> pd.DataFrame:
+    assert task.test is not None
+    labels = labels_of(proba, manifest.heads)
+    frame = submission_frame(task.test.ids, labels, task.targets, manifest.id_column, manifest.label_column)
+    if task.submission is None:
+        return frame
+    # the sample's own order of rows, which need not be the test file's
+    return frame.set_index(manifest.id_column).loc[task.submission.ids].reset_index()
+
+
+def _cross_validation(board: pd.DataFrame, chosen: list[int]) -> dict[str, Any]:
+    """Confirmed scores of the members and of the baseline, from the leaderboard."""
+
+    def row(r: Any) -> dict[str, Any]:
+        keys = ("trial", "confirmed", "confirmed_se", "gain", "gain_se", "out_of_domain", "folds", "seeds")
+        return {k: None if isinstance(r[k], float) and math.isnan(r[k]) else r[k] for k in keys}
+
+    records = board.to_dict("records")
+    return {
+        "members": [row(r) for r in records if r["trial"] in chosen],
+        "baseline": next((row(r) for r in records if r["role"] == "baseline"), None),
+    }

@@ -1,0 +1,140 @@
+"""The ensemble as a folder: weights as safetensors and a manifest. Prediction needs only these and this package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tune_digits import runs
+from tune_digits.config import TrialConfig
+from tune_digits.data.dataset import SubmissionFormat, Target, head_slices
+from tune_digits.ensemble.vote import VOTES
+from tune_digits.errors import RunError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a saved ensemble is: enough to build its networks, read images for them and write a submission.
+
+    shape: (C, H, W). members: file names in the folder.
+    """
+
+    members: tuple[str, ...]
+    targets: tuple[Target, ...]
+    shape: tuple[int, int, int]
+    voting: str
+    tta: int
+    id_column: str
+    label_column: str
+
+    @property
+    def heads(self) -> tuple[slice, ...]:
+        return head_slices(self.targets)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    runs.write_json(
+        folder / "manifest.json",
+        {
+            "format": FORMAT,
+            "members": list(manifest.members),
+            "targets": [{"name": t.name, "classes": list(t.classes)} for t in manifest.targets],
+            "shape": list(manifest.shape),
+            "voting": manifest.voting,
+            "tta": manifest.tta,
+            "submission": {"id_column": manifest.id_column, "label_column": manifest.label_column},
+            **runs.environment(),
+        },
+    )
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Raises RunError where `folder` holds no finished ensemble of this format."""
+    path = folder / "manifest.json"
+    if not path.exists():
+        raise RunError(
+            f"{folder}: no saved ensemble (manifest.json is missing); make one with scripts/ensemble.py"
+        )
+    raw = runs.read_json(path)
+    if raw.get("format") != FORMAT:
+        raise RunError(
+            f"{path}: is of format {raw.get('format')}; this version of tune_digits reads {FORMAT}"
+        )
+    try:
+        return Manifest(
+            members=tuple(raw["members"]),
+            targets=tuple(Target(t["name"], tuple(t["classes"])) for t in raw["targets"]),
+            shape=tuple(raw["shape"]),
+            voting=raw["voting"],
+            tta=raw["tta"],
+            id_column=raw["submission"]["id_column"],
+            label_column=raw["submission"]["label_column"],
+        )
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{path}: damaged ({type(error).__name__}: {error})") from None
+
+
+def save_member(path: Path, model: Any, config: TrialConfig, facts: dict[str, Any]) -> None:
+    """The weights of one network, its configuration, and what else is worth knowing of its training."""
+    runs.write_tensors(path, model.state_dict(), {"config": config.model_dump(mode="json"), **facts})
+
+
+def load_member(path: Path, manifest: Manifest, device: Any) -> tuple[Any, TrialConfig]:
+    """A network ready to predict, on `device`. Raises RunError where the file does not fit."""
+    import torch
+
+    from tune_digits.learn.models import build_model
+
+    tensors, meta = runs.read_tensors(path)
+    config = TrialConfig.model_validate(meta["config"])
+    channels, height, width = manifest.shape
+    # the weights bring their own normalisation
+    blank = (0.0,) * channels, (1.0,) * channels
+    model = build_model(config.model, channels, height, width, manifest.heads[-1].stop, *blank)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise RunError(f"{path}: the weights do not fit the manifest: {error}") from None
+    return model.to(device=device, memory_format=torch.channels_last).eval(), config
+
+
+def predict_members(
+    folder: Path,
+    manifest: Manifest,
+    images: np.ndarray,
+    device: Any,
+    tta: int,
+    each: Callable[[int], None] = lambda done: None,
+) -> np.ndarray:
+    """Probabilities float32 (M, N, K) of every member for uint8 images (N, C, H, W)."""
+    import torch
+
+    from tune_digits.learn.predict import predict_proba
+
+    if images.shape[1:] != manifest.shape:
+        raise RunError(
+            f"the ensemble was trained on images of (C, H, W) {manifest.shape}, not {images.shape[1:]}"
+        )
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    parts = []
+    for i, name in enumerate(manifest.members):
+        model, config = load_member(folder / name, manifest, device)
+        parts.append(predict_proba(model, pixels, manifest.heads, tta=tta, precision=config.train.precision))
+        each(i + 1)
+    return np.stack(parts)
+
+
+def vote(proba: np.ndarray, manifest: Manifest) -> np.ndarray:
+    """The ensemble's answer float64 (N, K) from its members' (M, N, K)."""
+    return VOTES[manifest.voting](proba, manifest.heads)
+
+
+def submission_columns(form: SubmissionFormat | None) -> tuple[str, str]:
+    """(id column, label column) of a submission, Kaggle's usual names where there is no sample."""
+    return ("id", "label") if form is None else (form.id_column, form.label_column)

@@ -1,0 +1,98 @@
+"""The best confirmed configurations trained on all data, several side by side, and their answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tune_digits.config import TrialConfig
+from tune_digits.ensemble.members import save_member
+from tune_digits.errors import RunError
+from tune_digits.screen import Progress, Screen
+from tune_digits.tune.jobs import run_jobs
+from tune_digits.tune.resources import Slots
+from tune_digits.tune.trainable import TrainingData, train
+
+# neither the search's seeds nor the confirmation's
+SEEDS = 2_000_003
+
+
+@dataclass(frozen=True, slots=True)
+class MemberJob:
+    """One member to train. config is a TrialConfig's tree; file is where it goes, below the ensemble's folder.
+
+    The file's name holds a hash of everything that decides the weights, so that a file which is there is this
+    member, and a saved state beside it is this member's.
+    """
+
+    trial: int
+    config: dict[str, Any]
+    seed: int
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainData:
+    """What all members share. rows int64 (n,): the samples to train on."""
+
+    training: TrainingData
+    rows: np.ndarray
+    folder: str
+    slots: Slots
+
+
+def member_jobs(configs: Sequence[tuple[int, dict[str, Any]]], seeds: int, data_key: str) -> list[MemberJob]:
+    """`seeds` trainings of each (trial, config). data_key: hash of the images, targets and rows."""
+    jobs = []
+    for trial, config in configs:
+        for seed in range(seeds):
+            key = hashlib.sha256(json.dumps([config, seed, data_key], sort_keys=True).encode()).hexdigest()[
+                :10
+            ]
+            jobs.append(MemberJob(trial, config, seed, f"members/{trial:04d}-seed{seed}-{key}.safetensors"))
+    return jobs
+
+
+def train_member(job: MemberJob, shared: RetrainData) -> float:
+    """Train one network on all rows and save it; runs in a worker. Returns the seconds it took."""
+    config = TrialConfig.model_validate(job.config)
+    path = Path(shared.folder) / job.file
+    state_file = path.with_suffix(".state.safetensors")
+    seconds, state = 0.0, None
+    for report, current, _ in train(
+        config,
+        shared.training,
+        shared.rows,
+        None,
+        seed=SEEDS + job.seed,
+        fold=0,
+        slots=shared.slots,
+        state_file=state_file,
+    ):
+        seconds += report.seconds
+        state = current
+    save_member(path, state.best_model, config, {"trial": job.trial, "seed": job.seed, "seconds": seconds})
+    state_file.unlink(missing_ok=True)
+    return seconds
+
+
+def retrain(jobs: Sequence[MemberJob], shared: RetrainData, screen: Screen, title: str) -> None:
+    """Train all members whose files are not there yet. Raises RunError where one failed."""
+    missing = [job for job in jobs if not (Path(shared.folder) / job.file).exists()]
+    progress = Progress(title, total=len(jobs), done=len(jobs) - len(missing))
+    progress.facts = {"images": f"{len(shared.rows):,}"}
+    failed: list[str] = []
+    with screen.watch(progress):
+        for job, result in run_jobs(train_member, missing, shared, shared.slots):
+            progress.done += 1
+            if isinstance(result, Exception):
+                failed.append(f"trial {job.trial}, seed {job.seed}: {result}")
+            screen.tick(progress)
+    if failed:
+        raise RunError("these members could not be trained:\n  " + "\n  ".join(failed))

@@ -1,0 +1,326 @@
+"""The only owner of what lies on disk in a run folder.
+
+    runs/2026-11-24-0915-aug/            runs/latest points to the newest
+      run.json                           format version, command, package versions, git state, device, seed
+      study.yaml                         the study as resolved; the same study loads from it
+      optuna.journal                     the search as Optuna knows it (optuna-dashboard reads it live)
+      trials/0007/trial.json             configuration, state, scores and cost of one trial
+      trials/0007/epochs.jsonl           one line per epoch
+      trials/0007/state.safetensors      the last saved state of a trial that is not finished
+      tensorboard/                       event files: one folder per trial, and the columns of the HParams tab
+      confirm/0007-fold2-seed0.npz       out-of-fold probabilities of one confirming training
+      leaderboard.csv                    confirmed scores, best first
+      ensemble/                          weights, manifest, report and submission
+
+Every file is written under a temporary name and then renamed, so that a reader never sees half of one, and a
+killed process leaves the previous one in place. No file needs pickle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tune_digits.errors import RunError
+
+FORMAT = 1
+PACKAGES = "tune_digits ray torch torchvision optuna albumentations numpy pandas scikit-learn tensorboard pydantic".split()
+
+
+@dataclass(slots=True)
+class TrialRecord:
+    """One trial of the search. state: running, pruned, finished or failed. score: of the last epoch.
+
+    seconds: training and validation; searched: the searched values by the dotted keys of the study file.
+    """
+
+    number: int
+    state: str
+    role: str
+    config: dict[str, Any]
+    searched: dict[str, Any]
+    epochs: int = 0
+    score: float | None = None
+    best_score: float | None = None
+    seconds: float = 0.0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoldResult:
+    """One confirming training: valid_idx int64 (n,) rows of the training set, valid_proba float32 (n, K).
+
+    holdout_scores: the score on each labelled set from elsewhere.
+    """
+
+    trial: int
+    fold: int
+    seed: int
+    valid_idx: np.ndarray
+    valid_proba: np.ndarray
+    score: float
+    seconds: float
+    holdout_scores: dict[str, float] = field(default_factory=dict)
+
+
+# ── writing and reading single files ─────────────────────────────────────────────────────────────────
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path}: missing") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise RunError(f"{path}: damaged ({error})") from None
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+    """Torch tensors and JSON values in one safetensors file."""
+    from safetensors.torch import save_file
+
+    with replacing(path) as temporary:
+        # safetensors stores a tensor's memory in order, so channels-innermost weights are laid out plainly
+        save_file(
+            {k: v.cpu().contiguous() for k, v in tensors.items()}, temporary, {"meta": json.dumps(meta)}
+        )
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Any], Any]:
+    """What `write_tensors` wrote. Raises RunError, naming the file, where it is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {k: file.get_tensor(k) for k in file.keys()}, json.loads(file.metadata()["meta"])  # noqa: SIM118
+    except FileNotFoundError:
+        raise RunError(f"{path}: missing") from None
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        raise RunError(f"{path}: damaged ({error}); delete it to train that part again") from None
+
+
+# ── the run folder ───────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run folder and the paths in it."""
+
+    path: Path
+
+    @property
+    def study_file(self) -> Path:
+        return self.path / "study.yaml"
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "optuna.journal"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
+    def leaderboard(self) -> Path:
+        return self.path / "leaderboard.csv"
+
+    @property
+    def ensemble(self) -> Path:
+        return self.path / "ensemble"
+
+    def trial_folder(self, number: int) -> Path:
+        return self.path / "trials" / f"{number:04d}"
+
+    def trial_state(self, number: int) -> Path:
+        return self.trial_folder(number) / "state.safetensors"
+
+    # trials
+
+    def write_trial(self, record: TrialRecord) -> None:
+        write_json(self.trial_folder(record.number) / "trial.json", asdict(record))
+
+    def trials(self) -> list[TrialRecord]:
+        """All trials on record, by number."""
+        return [TrialRecord(**read_json(p)) for p in sorted((self.path / "trials").glob("*/trial.json"))]
+
+    def append_epoch(self, number: int, report: Mapping[str, Any]) -> None:
+        path = self.trial_folder(number) / "epochs.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(report) + "\n")
+
+    def epochs(self, number: int) -> list[dict[str, Any]]:
+        """The recorded epochs of a trial, each once, in order. A last line cut short by a crash is left out."""
+        path = self.trial_folder(number) / "epochs.jsonl"
+        by_epoch: dict[int, dict[str, Any]] = {}
+        lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+        for i, line in enumerate(lines):
+            if line:
+                try:
+                    report = json.loads(line)
+                except ValueError:
+                    if i == len(lines) - 1:
+                        break
+                    raise RunError(f"{path}: line {i + 1} is damaged") from None
+                by_epoch[report["epoch"]] = report
+        return [by_epoch[e] for e in sorted(by_epoch)]
+
+    # confirmation
+
+    def fold_file(self, trial: int, fold: int, seed: int) -> Path:
+        return self.path / "confirm" / f"{trial:04d}-fold{fold}-seed{seed}.npz"
+
+    def write_fold(self, result: FoldResult) -> None:
+        with (
+            replacing(self.fold_file(result.trial, result.fold, result.seed)) as temporary,
+            temporary.open("wb") as f,
+        ):
+            np.savez_compressed(
+                f,
+                valid_idx=result.valid_idx,
+                valid_proba=result.valid_proba.astype(np.float32),
+                numbers=np.array([result.trial, result.fold, result.seed]),
+                figures=np.array([result.score, result.seconds]),
+                holdouts=np.array(list(result.holdout_scores), dtype=str),
+                holdout_scores=np.array(list(result.holdout_scores.values()), dtype=float),
+            )
+
+    def folds(self, trial: int | None = None) -> list[FoldResult]:
+        """The confirming trainings on record, of one trial or of all."""
+        pattern = "*.npz" if trial is None else f"{trial:04d}-*.npz"
+        return [_read_fold(p) for p in sorted((self.path / "confirm").glob(pattern))]
+
+
+def _read_fold(path: Path) -> FoldResult:
+    try:
+        with np.load(path, allow_pickle=False) as z:
+            trial, fold, seed = (int(n) for n in z["numbers"])
+            score, seconds = (float(n) for n in z["figures"])
+            holdouts = dict(zip(map(str, z["holdouts"]), map(float, z["holdout_scores"]), strict=True))
+            return FoldResult(trial, fold, seed, z["valid_idx"], z["valid_proba"], score, seconds, holdouts)
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise RunError(f"{path}: damaged ({error}); delete it to train that fold again") from None
+
+
+def create_run(
+    root: Path, name: str, study_yaml: str, facts: Mapping[str, Any], folder: Path | None = None
+) -> Run:
+    """A new run folder: `folder`, or one under `root` named by the time. Never one that holds anything.
+
+    facts: what else run.json should say (command, seed, data). Raises RunError.
+    """
+    if folder is not None:
+        path = folder
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunError(
+                f"{path}: is there already; nothing is overwritten. Go on with it by --resume {path}, or name another"
+            )
+        path.mkdir(parents=True, exist_ok=True)
+    else:
+        stamp = time.strftime("%Y-%m-%d-%H%M%S")
+        path = root / f"{stamp}-{name}"
+        for attempt in range(2, 1000):
+            try:
+                path.mkdir(parents=True)
+                break
+            except FileExistsError:
+                path = root / f"{stamp}-{name}-{attempt}"
+    run = Run(path)
+    with replacing(run.study_file) as temporary:
+        temporary.write_text(study_yaml, encoding="utf-8")
+    write_json(
+        path / "run.json", {"format": FORMAT, "created": time.strftime("%FT%T%z"), **facts, **environment()}
+    )
+    _point_latest(root, path)
+    return run
+
+
+def open_run(path: Path) -> Run:
+    """An existing run folder of this format. Raises RunError."""
+    if not (path / "run.json").is_file():
+        hint = " (no search has been run yet)" if path.name == "latest" else ""
+        raise RunError(
+            f"{path}: no run folder{hint}; start one with: python scripts/search.py --space aug.yaml"
+        )
+    version = read_json(path / "run.json").get("format")
+    if version != FORMAT:
+        raise RunError(
+            f"{path}: is of run format {version}; this version of tune_digits reads format {FORMAT}"
+        )
+    return Run(path.resolve())
+
+
+def _point_latest(root: Path, path: Path) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    latest = root / "latest"
+    if latest.exists() and not latest.is_symlink():
+        return  # somebody's own folder of that name is left alone
+    temporary = root / f".latest.{os.getpid()}"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(os.path.relpath(path.resolve(), root.resolve()), target_is_directory=True)
+    os.replace(temporary, latest)
+
+
+def environment() -> dict[str, Any]:
+    """Where this runs: package versions, Python, machine, and the git state of the working folder."""
+    versions = {}
+    for package in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return {
+        "python": platform.python_version(),
+        "machine": {"system": platform.platform(), "cpu": cpu_model(), "cores": os.cpu_count()},
+        "versions": versions,
+        "git": _git_state(),
+    }
+
+
+def cpu_model() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _git_state() -> str | None:
+    try:
+        result = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip()

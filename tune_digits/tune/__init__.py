@@ -1,0 +1,1 @@
+"""The room that knows Ray: search, confirmation, and trainings side by side."""

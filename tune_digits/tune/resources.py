@@ -1,0 +1,114 @@
+"""Cores and parts of GPUs for one training, and Ray started without its noise."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import warnings
+from dataclasses import dataclass
+
+from tune_digits.config import Resources
+from tune_digits.errors import ConfigError
+
+# read by Ray when it is imported
+QUIET = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a CPU trial must not unset the GPUs of its driver
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # under `uv run` every worker would run uv again
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # our own records take their place
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "100000",  # the run folder is the state; Ray's own snapshots are not read
+    "TUNE_RESULT_BUFFER_LENGTH": "0",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """What one training gets and how many run at once. gpus is 0, a whole number, or 1/n."""
+
+    cpus: float
+    gpus: float
+    at_once: int
+
+    @property
+    def threads(self) -> int:
+        return max(1, int(self.cpus))
+
+    def describe(self) -> str:
+        gpu = f" and {self.gpus:.3g} GPU" if self.gpus else ""
+        return f"{self.at_once} at once, {self.cpus:g} CPU{gpu} each"
+
+
+def snap_gpus(share: float) -> float:
+    """The nearest share that fills a GPU: whole numbers stay, 0.3 becomes 1/3."""
+    if share <= 0:
+        return 0.0
+    return float(round(share)) if share >= 1 else 1 / round(1 / share)
+
+
+def plan_slots(resources: Resources, cpus: float, gpus: float) -> Slots:
+    """How trainings share `cpus` cores and `gpus` GPUs. Raises ConfigError for what does not fit."""
+    wanted = resources.gpus_per_trial
+    share = snap_gpus((0.25 if gpus else 0.0) if wanted is None else wanted)
+    if share > gpus:
+        raise ConfigError(
+            f"resources.gpus_per_trial is {wanted:g}, but {gpus:g} GPUs are here; --gpus-per-trial 0 trains on CPUs"
+        )
+    if resources.cpus_per_trial > cpus:
+        raise ConfigError(
+            f"resources.cpus_per_trial is {resources.cpus_per_trial:g}, but {cpus:g} cores are here"
+        )
+    fit = math.floor(cpus / resources.cpus_per_trial + 1e-9)
+    if share:
+        per_gpu = round(1 / share) if share < 1 else 1 / share
+        fit = min(fit, math.floor(gpus * per_gpu + 1e-9))
+    at_once = min(fit, resources.max_concurrent or fit)
+    return Slots(resources.cpus_per_trial, share, max(1, at_once))
+
+
+def start_ray(address: str | None = None) -> tuple[float, float]:
+    """Start Ray here, or join the cluster at `address`, quietly. Returns its (CPUs, GPUs)."""
+    for key, value in QUIET.items():
+        os.environ.setdefault(key, value)
+    warnings.filterwarnings("ignore", module=r"ray\..*")
+    warnings.filterwarnings("ignore", message=r".*(experimental|constant_liar|multivariate).*")
+    import ray
+
+    address = address or os.environ.get("RAY_ADDRESS")
+    if not ray.is_initialized():
+        local = {} if address else {"num_cpus": available_cores(), "include_dashboard": False}
+        ray.init(
+            address=address,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            configure_logging=True,
+            **local,
+        )
+    for name in ("ray", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    total = ray.cluster_resources()
+    return total.get("CPU", 0.0), total.get("GPU", 0.0)
+
+
+def available_cores() -> int:
+    """The cores this process may use: what the scheduler allows, not what the machine has."""
+    with contextlib.suppress(AttributeError):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def use_slots(slots: Slots):  # -> torch.device; torch is imported by workers, not by the command line
+    """In a worker: as many threads as the training has cores, its device, and no more than its part of the GPU."""
+    import torch
+
+    torch.set_num_threads(slots.threads)
+    if not slots.gpus:
+        return torch.device("cpu")
+    if slots.gpus < 1:
+        # a fraction is only bookkeeping to Ray: without this one trial can take all of the memory
+        torch.cuda.set_per_process_memory_fraction(slots.gpus)
+    return torch.device("cuda")

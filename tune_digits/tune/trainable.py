@@ -1,0 +1,96 @@
+"""One training on one worker: of a trial, of a confirming fold, or of an ensemble's member.
+
+The state is saved beside the run's records every few seconds, and found there again: after a crash, a kill or a
+lost machine the same call goes on where the last saved epoch ended.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tune_digits import runs
+from tune_digits.config import TrialConfig
+from tune_digits.data.dataset import Target
+from tune_digits.tune.resources import Slots, use_slots
+
+SAVE_EVERY = 5.0  # seconds; what a crash may cost
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """What all trainings of a phase share, once in Ray's object store and read there without a copy.
+
+    images uint8 (N, C, H, W); proba float32 (N, K), the labels as probabilities.
+    """
+
+    images: np.ndarray
+    proba: np.ndarray
+    targets: tuple[Target, ...]
+    metric: str
+
+
+def train(
+    config: TrialConfig,
+    data: TrainingData,
+    train_rows: np.ndarray,
+    valid_rows: np.ndarray | None,
+    *,
+    seed: int,
+    fold: int,
+    slots: Slots,
+    state_file: Path | None = None,
+) -> Iterator[tuple[Any, Any, Any]]:
+    """Train, yielding (EpochReport, TrainState, DeviceData) after each epoch.
+
+    Epochs that a saved state already holds are yielded again first, so that the caller learns of them.
+    """
+    import torch
+
+    from tune_digits.learn.fit import fit, start_training, to_device
+    from tune_digits.learn.state import pack, unpack
+
+    device = use_slots(slots)
+    classes = data.proba.shape[1]
+    state = start_training(config, data.images, train_rows, classes, seed, fold, device)
+    if state_file is not None and state_file.exists():
+        unpack(state, *runs.read_tensors(state_file))
+    on_device = to_device(data.images, data.proba, data.targets, device)
+    rows = torch.from_numpy(np.array(train_rows)).to(device)
+    valid = None if valid_rows is None else torch.from_numpy(np.array(valid_rows)).to(device)
+    for report in list(state.history):
+        yield report, state, on_device
+    saved = time.monotonic()
+    for report in fit(
+        state, config, on_device, rows, valid, seed=seed, fold=fold, metric=data.metric, workers=slots.threads
+    ):
+        if state_file is not None and time.monotonic() - saved >= SAVE_EVERY:
+            runs.write_tensors(state_file, *pack(state))
+            saved = time.monotonic()
+        yield report, state, on_device
+
+
+def train_trial(
+    config: dict[str, Any],
+    data: TrainingData,
+    train_rows: np.ndarray,
+    valid_rows: np.ndarray,
+    run_path: str,
+    seed: int,
+    fold: int,
+    slots: Slots,
+) -> None:
+    """Ray Tune's trainable: one fold of one configuration, a report per epoch. ASHA ends it from outside."""
+    from ray import tune
+
+    trial = TrialConfig.model_validate(config["config"])
+    state_file = runs.Run(Path(run_path)).trial_state(config["number"])
+    for report, _, _ in train(
+        trial, data, train_rows, valid_rows, seed=seed, fold=fold, slots=slots, state_file=state_file
+    ):
+        tune.report(asdict(report))

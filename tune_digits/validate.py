@@ -1,0 +1,92 @@
+"""Pydantic's errors in words: the file, the dotted key, what is allowed there, and the nearest right name."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from tune_digits.config import Part, variants
+from tune_digits.errors import ConfigError
+
+
+def did_you_mean(name: Any, allowed: Iterable[str]) -> str:
+    """`; did you mean 'sgd'?`, or `.` where nothing is near."""
+    near = difflib.get_close_matches(str(name), list(allowed), 1)
+    return f"; did you mean '{near[0]}'?" if near else "."
+
+
+def _model_at(cls: type[Part], names: Mapping[str, Any], key: str) -> type[Part] | None:
+    """The model that describes `key` of `cls`; for a union, the variant that `names` (the raw value) names."""
+    field = cls.model_fields.get(key)
+    if field is None:
+        return None
+    annotation = field.annotation
+    if isinstance(annotation, type) and issubclass(annotation, Part):
+        return annotation
+    if field.discriminator:
+        table = variants(annotation)
+        raw = names.get(key) if isinstance(names, Mapping) else None
+        name = raw.get("name") if isinstance(raw, Mapping) else None
+        return table.get(name) or (type(field.default) if name is None else None)
+    return None
+
+
+def validate(cls: type[Part], raw: Mapping[str, Any], where: str, note: str = "") -> Any:
+    """`cls` from a raw tree, or a ConfigError that names the dotted key, what is allowed and the nearest name."""
+    try:
+        return cls.model_validate(raw)
+    except ValidationError as error:
+        lines = [_explain(cls, raw, e, where) + note for e in error.errors(include_url=False)]
+        raise ConfigError("\n".join(dict.fromkeys(lines))) from None
+
+
+def _explain(cls: type[Part], raw: Any, error: Any, where: str) -> str:
+    keys: list[str] = []
+    model: type[Part] | None = cls
+    node = raw
+    last = len(error["loc"]) - 1
+    for i, part in enumerate(error["loc"]):
+        # the tag of a union stands in the location but not in the file
+        if isinstance(node, Mapping) and part not in node and (error["type"], i) != ("missing", last):
+            continue
+        keys.append(str(part))
+        if model is not None and isinstance(part, str):
+            model = _model_at(model, node, part)
+        node = node.get(part) if isinstance(node, Mapping) else None
+    file, _, prefix = where.partition(": ")
+    dotted = ".".join([k for k in (prefix, *keys) if k])
+    head = f"{file}: {dotted}" if dotted else file
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        owner = _owner(cls, raw, keys)
+        allowed = sorted(owner.model_fields) if owner else []
+        hint = did_you_mean(keys[-1], allowed)
+        return f"{head}: unknown key{hint} Allowed here: {', '.join(allowed)}."
+    if kind in ("union_tag_invalid", "union_tag_not_found", "literal_error"):
+        allowed = re.findall(
+            "'([^']+)'", error["ctx"].get("expected_tags") or error["ctx"].get("expected", "")
+        )
+        got = error["ctx"].get("tag", error.get("input"))
+        hint = did_you_mean(got, allowed)
+        key = head if kind == "literal_error" else f"{head}.name"
+        return f"{key}: unknown value '{got}'{hint} Allowed: {', '.join(allowed)}"
+    message = error["msg"].removeprefix("Value error, ")
+    given = error.get("input")
+    shown = f" (got {given!r})" if isinstance(given, (str, int, float, bool, list, tuple, type(None))) else ""
+    return f"{head}: {message[0].lower()}{message[1:]}{shown}"
+
+
+def _owner(cls: type[Part], raw: Any, keys: list[str]) -> type[Part] | None:
+    """The model that should have had keys[-1]."""
+    model: type[Part] | None = cls
+    node = raw
+    for key in keys[:-1]:
+        if model is None:
+            return None
+        model = _model_at(model, node, key)
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return model
