@@ -331,21 +331,29 @@ def make_space(raw: Any, baseline: Any, start: Any, file: str) -> Space:
         # `optimizer: {lr: …}` without a name means the default optimizer
         if field.discriminator and isinstance(tree.get(key), dict) and "name" not in tree[key]:
             tree[key] = {"name": field.default.name, **tree[key]}
-    points = [_dotted(baseline, f"{file}: baseline")]
     if not isinstance(start, list):
         raise ConfigError(f"{file}: start: must be a list of points such as [{{optimizer.lr: 0.01}}]")
-    points += [_dotted(p, f"{file}: start[{i}]") for i, p in enumerate(start)]
+    places = [f"{file}: baseline", *(f"{file}: start[{i}]" for i in range(len(start)))]
+    points = [_point(tree, raw, place) for raw, place in zip((baseline, *start), places, strict=True)]
     space = Space(tree, points[0], tuple(points[1:]))
     _check_ends(space, where)
-    for point, name in zip(points, ["baseline", *(f"start[{i}]" for i in range(len(start)))], strict=True):
-        _check_point(space, point, f"{file}: {name}")
+    for point, place in zip(points, places, strict=True):
+        _check_point(space, point, place)
     return space
 
 
-def _dotted(raw: Any, where: str) -> dict[str, Any]:
+def _point(tree: Any, raw: Any, where: str) -> dict[str, Any]:
+    """A given point as dotted keys and values, with numbers as numbers."""
     if not isinstance(raw, dict):
         raise ConfigError(f"{where}: must be a mapping such as {{optimizer.lr: 0.01}}, got {raw!r}")
-    return flatten(raw)
+    point = flatten(raw)
+    for _, path, node in nodes(tree):
+        key = ".".join(path)
+        numeric = isinstance(node, Domain) and node.kind != "choice"
+        if numeric and isinstance(point.get(key), str) and _is_number(point[key]):
+            # PyYAML reads 1e-4 as a string
+            point[key] = float(point[key])
+    return point
 
 
 def _check_ends(space: Space, where: str) -> None:
@@ -388,8 +396,6 @@ def _check_point(space: Space, point: Mapping[str, Any], where: str) -> None:
                 f"{where}: {key} is not searched{hint} Searched: {', '.join(keys) or 'nothing'}"
             )
         matching = [node for _, path, node in nodes(space.tree) if ".".join(path) == key]
-        if isinstance(value, str) and not any(isinstance(n, OneOf) or n.kind == "choice" for n in matching):
-            value = float(value) if _is_number(value) else value
         if not any(_allows(node, value) for node in matching):
             allowed = "; ".join(" | ".join(n.labels) if isinstance(n, OneOf) else str(n) for n in matching)
             raise ConfigError(f"{where}: {key}: {value!r} lies outside its domain: {allowed}")

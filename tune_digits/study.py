@@ -82,7 +82,7 @@ def find_space(name: str) -> Path:
         if candidate.is_file():
             return candidate
     known = sorted({p.name for folder in space_folders() if folder.is_dir() for p in folder.glob("*.yaml")})
-    hint = did_you_mean(Path(name).name, known)
+    hint = did_you_mean(Path(name).stem, [Path(k).stem for k in known])
     raise ConfigError(f"no search space '{name}'{hint} Give a path, or one of: {', '.join(known)}")
 
 

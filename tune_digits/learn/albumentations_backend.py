@@ -1,13 +1,14 @@
-"""The augmentation per image, with albumentations in threads: any of its pipelines, or the config's own knobs.
+"""Augmentation per image, with albumentations in threads: any of its pipelines, or the config's own knobs.
 
-Import this module only where the backend is asked for: albumentations alone takes about a second to load.
+Import this module only where the backend is asked for: albumentations takes seconds to load.
 
 The knobs mean here what they mean in `augment.py`. Four stock transforms do not say the same and are adapted:
-  Affine           truncates shifts to whole pixels: at 28 pixels and a shift of 0.1 it loses 42 % of the variance
-  ElasticTransform its displacement's size depends on the image's, and is twice as large at the border
+  Affine           truncates shifts to whole pixels: a shift of 0.1 of 28 pixels loses 43 % of its variance
+  ElasticTransform displaces by a size that depends on the image's, and twice as far at the border
   RandomGamma      draws the exponent, not its logarithm, evenly: darkening would be the rule
   CoarseDropout    draws the two sides apart and keeps its holes whole inside the image
 Stock behaviour is what `augment.pipeline` is for. Between transforms an image is uint8 and therefore rounded.
+On small images threads gain little: most of the time goes into albumentations' Python, under its one lock.
 """
 
 from __future__ import annotations
@@ -94,9 +95,9 @@ def check_pipeline(config: Augment, channels: int, height: int, width: int) -> N
             out = pipeline(image=np.zeros(shape, np.uint8))["image"]
         except Exception as error:  # any transform may raise anything
             raise ConfigError(f"augment.pipeline fails on an image of shape {shape}: {error}") from error
-        if getattr(out, "dtype", None) != np.uint8 or tuple(out.shape) != shape:
+        if out.dtype != np.uint8 or tuple(out.shape) != shape:
             raise ConfigError(
-                f"augment.pipeline turns a uint8 image of shape {shape} into {out.dtype} of shape {tuple(out.shape)}."
+                f"augment.pipeline turns a uint8 image of shape {shape} into {out.dtype} {tuple(out.shape)}."
                 " It must keep both: leave out Normalize, ToFloat and ToTensorV2, and resize after a crop."
             )
 
@@ -155,7 +156,7 @@ class SubpixelAffine(A.Affine):
 
 
 class SmoothElastic(A.ElasticTransform):
-    """A.ElasticTransform with the field of `augment.elastic_basis`; alpha: its standard deviation in pixels."""
+    """A.ElasticTransform with the field of `elastic_basis`; alpha is its standard deviation in pixels."""
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         height, width = params["shape"][:2]
@@ -217,6 +218,7 @@ def _deserialize(pipeline: dict[str, Any]) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
+            warnings.filterwarnings("ignore", message=".*is a special case of Affine")  # old but sound
             return A.from_dict(pipeline)
     except KeyError as error:
         raise ConfigError(
@@ -229,7 +231,8 @@ def _deserialize(pipeline: dict[str, Any]) -> Any:
 
 def _nodes(node: Any) -> list[Any]:
     """The pipeline and all that is in it, parents first."""
-    return [node, *(inner for child in getattr(node, "transforms", ()) for inner in _nodes(child))]
+    children = node.transforms if isinstance(node, A.BaseCompose) else ()
+    return [node, *(inner for child in children for inner in _nodes(child))]
 
 
 def _seed(nodes: list[Any], entropy: tuple[int, ...]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -58,13 +59,10 @@ def to_device(
 
 
 def _tensor(array: np.ndarray) -> Tensor:
-    if array.flags.writeable:
+    with warnings.catch_warnings():
+        # Ray's shared memory is read-only, and so is our use of it
+        warnings.filterwarnings("ignore", message=".*not writable.*")
         return torch.from_numpy(array)
-    # from_numpy warns of read-only arrays; the buffer protocol gives the same memory without the word
-    view = np.frombuffer(memoryview(array.reshape(-1)), dtype=array.dtype)
-    return torch.frombuffer(view, dtype=torch.uint8 if array.dtype == np.uint8 else torch.float32).view(
-        array.shape
-    )
 
 
 def channel_stats(images: np.ndarray, rows: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -31,7 +31,7 @@ class MixParams:
 
 
 def draw(config: Mix, batch: int, height: int, width: int, generator: torch.Generator) -> MixParams | None:
-    """The random numbers for one batch; None if it is not mixed. One lambda per batch, as in the papers' code.
+    """The random numbers for one batch, one lambda for all as in the papers' code; None if it is not mixed.
 
     torch has no Beta distribution with an explicit generator, so one integer of the torch generator seeds a
     NumPy generator that draws all the rest. That integer is needed on the host: a generator on the CPU spares
@@ -54,7 +54,7 @@ def draw(config: Mix, batch: int, height: int, width: int, generator: torch.Gene
 
 
 def cut_box(share: float, centre_y: int, centre_x: int, height: int, width: int) -> tuple[int, int, int, int]:
-    """(top, bottom, left, right) of a box of the image's proportions with area 1 - share, clipped to the image.
+    """(top, bottom, left, right) of a box shaped like the image, of area 1 - share before clipping.
 
     Algorithm 1 of the CutMix paper.
     """

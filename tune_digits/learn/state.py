@@ -86,11 +86,14 @@ def unpack(state: TrainState, tensors: dict[str, Tensor], meta: dict[str, Any]) 
     state.model.load_state_dict(part("model."))
     if state.ema is not None:
         state.ema.load_state_dict(part("ema."))
+    parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
     values: dict[int, dict[str, Any]] = {}
-    for name, value in (
-        part("optimizer.") | {k.removeprefix("optimizer."): v for k, v in meta["optimizer"].items()}
-    ).items():
-        index, key = name.split(".", 1)
+    for name, value in (part("optimizer.") | meta["optimizer"]).items():
+        index, key = name.removeprefix("optimizer.").split(".", 1)
+        like = parameters[int(index)]
+        if isinstance(value, Tensor) and value.shape == like.shape:
+            # fused optimizers walk parameter and moments in memory order: both must be laid out alike
+            value = torch.empty_like(like).copy_(value)
         values.setdefault(int(index), {})[key] = value
     groups = state.optimizer.state_dict()["param_groups"]
     state.optimizer.load_state_dict({"state": values, "param_groups": groups})

@@ -1,0 +1,94 @@
+"""Voting, pseudo-labels and submissions, each against what it should be by hand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tune_digits.config import Ensemble
+from tune_digits.data.dataset import Target
+from tune_digits.ensemble.pseudo import select_pseudo
+from tune_digits.ensemble.submission import submission_frame, write_submission
+from tune_digits.ensemble.vote import VOTES, agreement, hard_vote, labels_of, soft_vote
+
+HEADS = (slice(0, 4), slice(4, 6))
+
+
+def members(count: int = 5, samples: int = 300) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return np.concatenate([rng.dirichlet(np.ones(h.stop - h.start), (count, samples)) for h in HEADS], axis=2)
+
+
+def test_the_votes_are_those_of_the_config() -> None:
+    assert set(VOTES) == set(Ensemble.model_fields["voting"].annotation.__args__)
+
+
+@pytest.mark.parametrize("name", VOTES)
+def test_every_vote_gives_probabilities_and_ignores_the_order_of_members(name: str) -> None:
+    proba = members()
+    voted = VOTES[name](proba, HEADS)
+    assert voted.shape == proba.shape[1:]
+    assert voted.min() >= 0
+    for head in HEADS:
+        assert voted[:, head].sum(1) == pytest.approx(np.ones(300))
+    assert VOTES[name](proba[::-1], HEADS) == pytest.approx(voted)
+    assert VOTES[name](proba[:1], HEADS).argmax(1) == pytest.approx(proba[0].argmax(1))
+
+
+def test_soft_is_the_mean_and_hard_the_most_frequent_label() -> None:
+    proba = members()
+    assert soft_vote(proba, HEADS) == pytest.approx(proba.mean(0))
+    hard = labels_of(hard_vote(proba, HEADS), HEADS)
+    ties = 0
+    for sample in range(proba.shape[1]):
+        for t, head in enumerate(HEADS):
+            counts = Counter(proba[:, sample, head].argmax(1).tolist())
+            most = max(counts.values())
+            tied = [label for label, n in counts.items() if n == most]
+            ties += len(tied) > 1
+            expected = max(tied, key=lambda label: proba[:, sample, head].mean(0)[label])
+            assert hard[sample, t] == expected
+    assert ties > 10
+
+
+def test_agreement_by_hand() -> None:
+    labels = [[0, 1, 2, 3], [0, 1, 2, 0], [0, 1, 1, 0]]
+    proba = np.eye(4)[labels]
+    found = agreement(proba, (slice(0, 4),))
+    assert found["unanimous"] == 0.5
+    assert found["pairwise"] == pytest.approx((0.75 + 0.5 + 0.75) / 3)
+
+
+def test_pseudo_labels_are_the_sure_ones_of_every_head() -> None:
+    proba = np.array(
+        [[0.97, 0.03, 0.99, 0.01], [0.97, 0.03, 0.6, 0.4], [0.02, 0.98, 0.05, 0.95], [0.5, 0.5, 0, 1]]
+    )
+    rows, targets = select_pseudo(proba, (slice(0, 2), slice(2, 4)), 0.95)
+    assert rows.tolist() == [0, 2]
+    assert targets.tolist() == [[1, 0, 1, 0], [0, 1, 0, 1]]
+    assert targets.dtype == np.float32
+    rows, targets = select_pseudo(proba, (slice(0, 2), slice(2, 4)), 1.0)
+    assert rows.size == 0
+    assert targets.shape == (0, 4)
+    with pytest.raises(ValueError, match="0, 1"):
+        select_pseudo(proba, (slice(0, 2),), 0)
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels", "lines"),
+    [
+        (("0", "1", "2"), [2, 0], "ImageId,Label\n1,2\n2,0\n"),
+        (("-1", "4"), [1, 0], "ImageId,Label\n1,4\n2,-1\n"),
+        (("007", "8"), [0, 1], "ImageId,Label\n1,007\n2,8\n"),
+        (("rust", "late, blight"), [1, 0], 'ImageId,Label\n1,"late, blight"\n2,rust\n'),
+    ],
+)
+def test_a_submission_writes_classes_as_the_training_file_did(tmp_path: Path, classes, labels, lines) -> None:
+    frame = submission_frame(
+        np.array([1, 2]), np.array(labels)[:, None], (Target("y", classes),), "ImageId", "Label"
+    )
+    write_submission(tmp_path / "s.csv", frame)
+    assert (tmp_path / "s.csv").read_text() == lines

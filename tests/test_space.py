@@ -1,0 +1,201 @@
+"""The study file and its space: what is accepted, what is refused and in which words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import pytest
+
+from tune_digits.config import TrialConfig
+from tune_digits.errors import ConfigError
+from tune_digits.space import Domain, OneOf, flatten, unflatten
+from tune_digits.study import find_space, load_study, make_study, parse_yaml
+
+EXAMPLE = """
+trial:
+  model: {name: lean_cnn, bn_momentum: {loguniform: [1e-2, 0.5]}, width: {qrandint: [8, 64, 8]}}
+  augment: {rotate: {uniform: [0, 30]}, shift: {quniform: [0, 0.2, 0.05]}}
+  loss: {name: {choice: [cross_entropy, focal]}}
+  optimizer:
+    one_of:
+      - {name: sgd, lr: {loguniform: [0.01, 1.0]}, momentum: {uniform: [0.8, 0.99]}, nesterov: true}
+      - {name: rmsprop, lr: {loguniform: [1e-4, 1e-2]}, alpha: 0.9}
+baseline: {optimizer.name: rmsprop, augment.rotate: 5}
+start: [{optimizer: {name: sgd, lr: 0.3}}]
+"""
+
+
+def study_of(text: str, **overrides):
+    return make_study(parse_yaml(text, "my.yaml"), "my.yaml", "my", overrides)
+
+
+def test_every_suggestion_is_a_valid_config_inside_its_domain() -> None:
+    space = study_of(EXAMPLE).space
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    seen = set()
+    for _ in range(60):
+        trial = study.ask()
+        config = TrialConfig.model_validate(space.suggest(trial))
+        study.tell(trial, 0.0)
+        seen.add((config.optimizer.name, config.loss.name))
+        assert 0.01 <= config.model.bn_momentum <= 0.5
+        assert config.model.width % 8 == 0
+        assert config.augment.shift / 0.05 == pytest.approx(round(config.augment.shift / 0.05))
+        low, high = (0.01, 1.0) if config.optimizer.name == "sgd" else (1e-4, 1e-2)
+        assert low <= config.optimizer.lr <= high
+    assert len(seen) == 4
+
+
+def test_the_rates_of_two_optimizers_are_two_parameters() -> None:
+    names = study_of(EXAMPLE).space.parameters()
+    assert {"optimizer.sgd.lr", "optimizer.rmsprop.lr", "optimizer.name"} <= set(names)
+    assert "optimizer.lr" in study_of(EXAMPLE).space.searched_keys()
+
+
+def test_the_baseline_takes_defaults_where_it_says_nothing() -> None:
+    space = study_of(EXAMPLE).space
+    params, tree = space.point(space.baseline)
+    assert params == {
+        "model.bn_momentum": 0.1,
+        "model.width": 32,
+        "augment.rotate": 5.0,
+        "augment.shift": 0.0,
+        "loss.name": "cross_entropy",
+        "optimizer.name": "rmsprop",
+        "optimizer.rmsprop.lr": 0.001,
+    }
+    assert TrialConfig.model_validate(tree).optimizer.alpha == 0.9
+
+
+def test_a_default_outside_the_domain_becomes_the_nearest_allowed_value() -> None:
+    space = study_of("trial: {optimizer: {name: adamw, lr: {loguniform: [0.01, 0.1]}}}").space
+    assert space.point({})[0] == {"optimizer.lr": 0.01}
+
+
+def test_an_enqueued_point_is_what_optuna_hands_out_first() -> None:
+    space = study_of(EXAMPLE).space
+    study = optuna.create_study()
+    for point in (space.baseline, *space.start):
+        study.enqueue_trial(space.point(point)[0])
+    assert space.suggest(study.ask()) == space.point(space.baseline)[1]
+    second = space.suggest(study.ask())
+    assert second["optimizer"]["name"] == "sgd"
+    assert second["optimizer"]["lr"] == 0.3
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "trial: {optimizer: {name: sdg}}",
+            ["my.yaml: trial.optimizer.name", "'sdg'", "did you mean 'sgd'", "rmsprop"],
+        ),
+        (
+            "trial: {optimizer: {name: sgd, momentm: 0.9}}",
+            ["trial.optimizer.momentm", "did you mean 'momentum'", "lr"],
+        ),
+        (
+            "trial: {augment: {rotate: {unifrom: [0, 30]}}}",
+            ["trial.augment.rotate", "did you mean 'uniform'"],
+        ),
+        (
+            "trial: {augment: {rotate: {uniform: [0, 300]}}}",
+            ["trial.augment.rotate", "180", "uniform 0 .. 300"],
+        ),
+        ("trial: {augment: {rotate: {uniform: [30, 0]}}}", ["low < high"]),
+        ("trial: {augment: {rotate: {uniform: [0]}}}", ["[low, high]"]),
+        ("trial: {augment: {rotate: {uniform: [a, b]}}}", ["needs numbers"]),
+        ("trial: {optimizer: {lr: {loguniform: [0, 1]}}}", ["low > 0"]),
+        ("trial: {model: {width: {randint: [8.5, 20]}}}", ["whole numbers"]),
+        ("trial: {model: {width: {randint: [2, 64]}}}", ["trial.model.width", "greater than or equal to 4"]),
+        ("trial: {loss: {name: {choice: []}}}", ["choice needs a list"]),
+        ("trial: {loss: {name: {choice: [focal, fokal]}}}", ["'fokal'", "did you mean 'focal'"]),
+        ("trial: {optimizer: {lr: {grid_search: [1, 2]}}}", ["grid_search", "choice"]),
+        ("trial: {optimizer: {one_of: [sgd, adam]}}", ["one_of needs a list of mappings"]),
+        (
+            "trial: {optimizer: {one_of: [{name: sgd, momentum: {uniform: [0.5, 1.5]}}, {name: adam}]}}",
+            ["trial.optimizer.momentum", "less than 1"],
+        ),
+        (
+            "trial: {optimizer: {one_of: [{name: sgd}, {name: adam, lr: {uniform: [-1, 1]}}]}}",
+            ["trial.optimizer.lr", "greater than 0"],
+        ),
+        ("trial: {train: {epochs: {randint: [1, 5]}}}", ["trial.train.epochs", "cannot be searched"]),
+        ("trial: {augment: {pipeline: {transform: 1}}}", ["backend: albumentations"]),
+        ("trial: 3", ["must be a mapping"]),
+        ("trail: {}", ["trail", "did you mean 'trial'"]),
+        ("search: {trails: 3}", ["search.trails", "did you mean 'trials'"]),
+        ("search: {fold: 7}", ["search.fold is 7", "0..4"]),
+        ("search: {grace_period: 50}", ["grace_period is 50"]),
+        ("cv: {score: acuracy}", ["cv.score", "did you mean 'accuracy'"]),
+        ("cv: {groups: {rows_per_group: 0}}", ["cv.groups.rows_per_group", "greater than or equal to 1"]),
+        ("baseline: {optimizer.lr: 1}", ["baseline", "optimizer.lr is not searched"]),
+        (EXAMPLE.replace("augment.rotate: 5", "augment.rotate: 50"), ["baseline", "outside its domain"]),
+        (EXAMPLE.replace("lr: 0.3", "lr: 3.0"), ["start[0]", "optimizer.lr", "outside its domain"]),
+        ("a: 1\na: 2", ["line 2", "'a' stands twice"]),
+        ("trial: [", ["my.yaml", "line 1"]),
+        ("- 1", ["must be a mapping"]),
+    ],
+)
+def test_mistakes_are_named_with_their_place_and_the_way_out(text: str, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as error:
+        study_of(text)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_numbers_that_yaml_reads_as_text_are_numbers() -> None:
+    study = study_of("trial: {optimizer: {name: sgd, lr: 1e-2, momentum: {uniform: [1e-1, 9e-1]}}}")
+    assert TrialConfig.model_validate(study.space.point({})[1]).optimizer.lr == 0.01
+    assert study.space.parameters()["optimizer.momentum"] == Domain("uniform", (0.1, 0.9))
+    space = study_of(
+        "trial: {optimizer: {name: sgd, lr: {uniform: [1e-3, 1]}}}\nbaseline: {optimizer.lr: 5e-3}"
+    ).space
+    assert space.point(space.baseline)[0] == {"optimizer.lr": 0.005}
+
+
+def test_set_reaches_into_every_branch_and_makes_a_constant() -> None:
+    study = study_of(EXAMPLE, **{"optimizer.lr": 0.02, "search.trials": 3, "augment.rotate": 0})
+    assert study.search.trials == 3
+    assert "optimizer.lr" not in study.space.searched_keys()
+    assert study.space.point({"optimizer.name": "sgd"})[1]["optimizer"]["lr"] == 0.02
+    with pytest.raises(ConfigError, match=r"--set optimiser.lr.*did you mean 'optimizer'"):
+        study_of(EXAMPLE, **{"optimiser.lr": 1})
+
+
+def test_a_study_writes_the_file_from_which_it_loads_again(tmp_path: Path) -> None:
+    study = study_of(EXAMPLE, **{"cv.groups": {"rows_per_group": 4}})
+    path = tmp_path / "study.yaml"
+    path.write_text(study.to_yaml())
+    again = load_study(path)
+    assert again.raw == study.raw
+    assert again.space == study.space
+    assert again.cv.groups.rows_per_group == 4
+
+
+def test_every_shipped_space_loads_and_is_found_by_its_name() -> None:
+    folder = Path(__file__).parent.parent / "search_spaces"
+    files = sorted(folder.glob("*.yaml"))
+    assert files
+    for file in files:
+        study = load_study(find_space(str(file)))
+        assert study.space.parameters()
+        assert file.read_text().startswith("# "), f"{file.name} does not say what question it asks"
+        TrialConfig.model_validate(study.space.point(study.space.baseline)[1])
+    with pytest.raises(ConfigError, match=r"no search space 'agu'; did you mean 'aug'"):
+        find_space("agu")
+
+
+def test_flatten_and_unflatten_are_inverse() -> None:
+    tree = {"a": {"b": 1, "c": {"d": [1, 2]}}, "e": None}
+    assert flatten(tree) == {"a.b": 1, "a.c.d": [1, 2], "e": None}
+    assert unflatten(flatten(tree)) == tree
+
+
+def test_branches_of_one_name_are_told_apart() -> None:
+    space = study_of("trial: {optimizer: {one_of: [{name: sgd, lr: 0.1}, {name: sgd, momentum: 0.5}]}}").space
+    (node,) = space.parameters().values()
+    assert isinstance(node, OneOf)
+    assert node.labels == ("sgd#0", "sgd#1")
