@@ -208,9 +208,21 @@ def prepare(study: Study, address: str | None, screen: Screen) -> tuple[Task, An
     else:
         count = len(set(task.train.groups.tolist()))
         screen.say(f"{len(folds)} folds of whole groups ({count:,} groups), stratified by class")
+    check_augmentation(study, task)
     slots = plan_slots(study.resources, cpus, gpus)
     screen.say(f"trainings: {slots.describe()}")
     return task, folds, slots
+
+
+def check_augmentation(study: Study, task: Task) -> None:
+    """Refuse an albumentations pipeline that cannot work on these images before any trial meets it."""
+    from tune_digits.config import TrialConfig
+
+    augment = TrialConfig.model_validate(study.space.point(study.space.baseline)[1]).augment
+    if augment.backend == "albumentations":
+        from tune_digits.learn.albumentations_backend import check_pipeline
+
+        check_pipeline(augment, *task.train.images.shape[1:])
 
 
 def go(study: Study, run: Run, task: Task, folds: Any, slots: Any, screen: Screen) -> int:

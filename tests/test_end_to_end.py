@@ -1,0 +1,231 @@
+"""Both commands as a user runs them: real processes, real Ray, real files. One search is shared by the tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SMALL = ["--epochs", "6", "--candidates", "2", "--confirm-folds", "2", "--set", "model.width=8"]
+
+
+def script(name: str, *args: str, cwd: Path, code: int = 0) -> str:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *args],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory) -> tuple[Path, str]:
+    """A folder in which a search was killed in the middle and then resumed, and what the resumed one printed."""
+    folder = tmp_path_factory.mktemp("user")
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "scripts/search.py"), "--trials", "7", *SMALL],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while len(list(folder.glob("runs/latest/trials/*/trial.json"))) < 4:
+        assert process.poll() is None, process.stdout.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return folder, script("search", "--resume", cwd=folder)
+
+
+def records(folder: Path) -> list[dict]:
+    return [json.loads(p.read_text()) for p in sorted(folder.glob("runs/latest/trials/*/trial.json"))]
+
+
+def test_a_killed_search_is_taken_up_and_every_trial_ends_once(searched) -> None:
+    folder, output = searched
+    trials = records(folder)
+    assert [t["number"] for t in trials] == list(range(7))
+    assert {t["state"] for t in trials} <= {"finished", "pruned"}
+    assert trials[0]["role"] == "baseline"
+    for trial in trials:
+        lines = (folder / f"runs/latest/trials/{trial['number']:04d}/epochs.jsonl").read_text().splitlines()
+        epochs = [json.loads(line)["epoch"] for line in lines]
+        assert sorted(set(epochs)) == list(range(1, trial["epochs"] + 1))
+    assert "confirmed, best first" in output
+    assert "leaderboard" in output
+
+
+def test_the_journal_tells_stopped_trials_as_pruned(searched) -> None:
+    folder, _ = searched
+    storage = optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(folder / "runs/latest/optuna.journal"))
+    )
+    study = optuna.load_study(study_name="search", storage=storage)
+    assert study.trials[0].user_attrs["role"] == "baseline"
+    for trial, record in zip(study.trials, records(folder), strict=True):
+        assert len(trial.intermediate_values) == record["epochs"]
+        assert trial.state.name == {"finished": "COMPLETE", "pruned": "PRUNED"}[record["state"]]
+
+
+def test_the_leaderboard_holds_the_confirmed_with_their_columns(searched) -> None:
+    folder, _ = searched
+    board = pd.read_csv(folder / "runs/latest/leaderboard.csv")
+    assert 0 in set(board["trial"])
+    assert board["confirmed"].is_monotonic_decreasing
+    assert (board["folds"] == 2).all()
+    assert {"confirmed_se", "search_score", "out_of_domain", "seconds_per_training", "optimizer.lr"} <= set(
+        board
+    )
+
+
+def test_tensorboard_shows_every_trial_with_its_hyper_parameters(searched) -> None:
+    from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
+    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+
+    folder, _ = searched
+    multiplexer = EventMultiplexer().AddRunsFromDirectory(str((folder / "runs/latest").resolve()))
+    multiplexer.Reload()
+    starts, ends = {}, set()
+    for run in multiplexer.Runs():
+        content = multiplexer.SummaryMetadata
+        for tag in multiplexer.Runs()[run]["tensors"]:
+            data = plugin_data_pb2.HParamsPluginData.FromString(content(run, tag).plugin_data.content)
+            if tag == metadata.SESSION_START_INFO_TAG:
+                starts[run] = dict(data.session_start_info.hparams)
+            if tag == metadata.SESSION_END_INFO_TAG:
+                ends.add(run)
+    trials = records(folder)
+    assert set(starts) == ends == {f"tensorboard/{t['number']:04d}" for t in trials}
+    for trial in trials:
+        run = f"tensorboard/{trial['number']:04d}"
+        assert set(starts[run]) == {"trial", *trial["searched"]}
+        assert starts[run]["augment.rotate"].number_value == pytest.approx(
+            trial["searched"]["augment.rotate"]
+        )
+        assert multiplexer.Scalars(run, "score/final")[-1].value == pytest.approx(trial["score"])
+        assert multiplexer.Scalars(run, "score/best")[-1].value == pytest.approx(trial["best_score"])
+
+
+def test_a_trial_replays_exactly(searched, tmp_path) -> None:
+    """Same seed, same trial: the recorded epochs of trial 0 come out of the library again, to the last digit."""
+    import torch
+
+    from tune_digits.config import TrialConfig
+    from tune_digits.data.folds import make_folds
+    from tune_digits.data.load import load_task
+    from tune_digits.study import load_study
+    from tune_digits.tune.resources import Slots
+    from tune_digits.tune.search import training_data
+    from tune_digits.tune.trainable import train
+
+    folder, _ = searched
+    study = load_study(folder / "runs/latest/study.yaml")
+    task = load_task(study.data, study.cv)
+    fold = make_folds(task.train.labels, task.train.groups, study.cv)[0]
+    threads = torch.get_num_threads()
+    config = TrialConfig.model_validate(records(folder)[0]["config"])
+    data = training_data(task.train, study)
+    reports = [
+        r
+        for r, _, _ in train(
+            config, data, fold.train_idx, fold.valid_idx, seed=0, fold=0, slots=Slots(1, 0, 1)
+        )
+    ]
+    torch.set_num_threads(threads)
+    lines = (folder / "runs/latest/trials/0000/epochs.jsonl").read_text().splitlines()
+    recorded = {e["epoch"]: e for e in map(json.loads, lines)}
+    for epoch, report in recorded.items():
+        assert report["train_loss"] == reports[epoch - 1].train_loss
+        assert report["score"] == reports[epoch - 1].score
+
+
+def test_the_ensemble_votes_and_predict_says_the_same_without_training(searched, tmp_path) -> None:
+    from tune_digits.data.digits import load_digits_task
+
+    folder, _ = searched
+    output = script("ensemble", "--top", "2", "--pseudo", "0.9", cwd=folder)
+    made = folder / "runs/latest/ensemble"
+    report = json.loads((made / "report.json").read_text())
+    accuracy = report["rounds"][-1]["sets"]["test"]["score"]
+    assert accuracy > 0.9
+    assert f"{accuracy:.4f}" in output
+    assert len(report["rounds"]) == 2
+    assert report["rounds"][1]["pseudo_labels"] > 100
+
+    task = load_digits_task()
+    submission = pd.read_csv(made / "submission.csv")
+    assert list(submission.columns) == ["id", "label"]
+    assert submission["id"].tolist() == task.test.ids.tolist()
+    assert (submission["label"].to_numpy() == task.test.labels[:, 0]).mean() == pytest.approx(accuracy)
+
+    # the same images as a Kaggle file, predicted from the ensemble's folder alone
+    pixels = task.test.images.reshape(len(task.test), -1)
+    table = pd.DataFrame(pixels, columns=[f"pixel{i}" for i in range(pixels.shape[1])])
+    table.insert(0, "id", task.test.ids)
+    table.to_csv(tmp_path / "test.csv", index=False)
+    (tmp_path / "carried").symlink_to(made.resolve())
+    args = ["--data", "test.csv", "--model", "carried", "--out", "again.csv"]
+    script("predict", *args, cwd=tmp_path)
+    assert (tmp_path / "again.csv").read_text() == (made / "submission.csv").read_text()
+    assert "nothing is overwritten" in script("predict", *args, cwd=tmp_path, code=2)
+
+    before = {p: p.stat().st_mtime_ns for p in made.glob("members/*.safetensors")}
+    script("ensemble", "--top", "2", "--pseudo", "0.9", cwd=folder)
+    assert {p: p.stat().st_mtime_ns for p in made.glob("members/*.safetensors")} == before
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["search", "--space", "nowhere.yaml"], "no search space 'nowhere.yaml'"),
+        (["search", "--set", "optimizer.name=sdg"], "did you mean 'sgd'"),
+        (["search", "--set", "nonsense"], "write key=value"),
+        (["search", "--data", "nowhere"], "nowhere"),
+        (["search", "--resume", "nowhere"], "no run folder"),
+        (["search", "--resume", "--epochs", "3"], "no run folder"),
+        (["ensemble"], "no run folder"),
+        (["predict", "--data", "test.csv"], "no saved ensemble"),
+    ],
+)
+def test_mistakes_end_with_code_2_and_one_message(args, words, tmp_path) -> None:
+    output = script(args[0], *args[1:], cwd=tmp_path, code=2)
+    assert words in output
+    assert "Traceback" not in output
+    assert not list(tmp_path.glob("runs/2*")), "something was written"
+
+
+def test_a_run_folder_is_never_overwritten_and_a_resumed_study_does_not_change(searched) -> None:
+    folder, _ = searched
+    taken = str((folder / "runs/latest").resolve())
+    assert "nothing is overwritten" in script("search", "--run-dir", taken, cwd=folder, code=2)
+    assert "train.epochs cannot change" in script("search", "--resume", "--epochs", "3", cwd=folder, code=2)
+
+
+def test_dry_run_prints_and_starts_nothing(tmp_path) -> None:
+    output = script("search", "--dry-run", "--trials", "3", "--seed", "5", cwd=tmp_path)
+    assert re.search(r"optimizer\.sgd\.lr\s+loguniform 0\.02 \.\. 0\.5", output)
+    assert "3 trials" in output
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_flag_says_what_it_is(tmp_path) -> None:
+    for name in ("search", "ensemble", "predict"):
+        text = script(name, "--help", cwd=tmp_path)
+        for flag in re.findall(r"^  (--[a-z-]+)", text, re.M):
+            assert re.search(rf"{flag}\b[^\n]*\n?\s+\S+", text), flag
