@@ -89,9 +89,12 @@ class OptunaSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        trial = self._trials.pop(trial_id, None)
-        if trial is None:
+        if trial_id not in self._trials:
             return
+        if result and "score" in result:
+            # the report on which a trial ends comes here alone
+            self.on_trial_result(trial_id, result)
+        trial = self._trials.pop(trial_id)
         if error or not result or "score" not in result:
             self._study.tell(trial.number, state=TrialState.FAIL)
         elif result["epoch"] < self._epochs or not math.isfinite(result["train_loss"]):
