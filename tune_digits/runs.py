@@ -24,6 +24,7 @@ import os
 import platform
 import subprocess
 import time
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -226,7 +227,7 @@ def _read_fold(path: Path) -> FoldResult:
             score, seconds = (float(n) for n in z["figures"])
             holdouts = dict(zip(map(str, z["holdouts"]), map(float, z["holdout_scores"]), strict=True))
             return FoldResult(trial, fold, seed, z["valid_idx"], z["valid_proba"], score, seconds, holdouts)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(f"{path}: damaged ({error}); delete it to train that fold again") from None
 
 

@@ -39,7 +39,7 @@ def _plugin_value(tag: str, **content: Any) -> Summary.Value:
 
 def write_columns(folder: Path, space: Space, name: str) -> None:
     """The columns of the HParams tab: the searched keys as the study file spells them, and the metrics."""
-    infos = [api_pb2.HParamInfo(name="trial", type=api_pb2.DATA_TYPE_STRING)]
+    infos = []
     seen = set()
     for _, path, node in nodes(space.tree):
         key = ".".join(path)
@@ -82,7 +82,7 @@ class TrialBoard:
     def __init__(self, folder: Path, trial: str, hparams: Mapping[str, Any]) -> None:
         self._writer = EventFileWriter(str(folder))
         start = plugin_data_pb2.SessionStartInfo(group_name=trial, start_time_secs=time.time())
-        for key, value in {"trial": trial, **hparams}.items():
+        for key, value in hparams.items():
             if _is_number(value):
                 start.hparams[key].number_value = value
             else:

@@ -88,10 +88,24 @@ def start_ray(address: str | None = None) -> tuple[float, float]:
             configure_logging=True,
             **local,
         )
+        _warm_up(available_cores())
     for name in ("ray", "ray.tune"):
         logging.getLogger(name).setLevel(logging.ERROR)
     total = ray.cluster_resources()
     return total.get("CPU", 0.0), total.get("GPU", 0.0)
+
+
+def _warm_up(count: int) -> None:
+    """Let `count` workers import what a training needs, while the driver still reads data and imports Ray Tune."""
+    import ray
+
+    def imports() -> None:
+        import tune_digits.learn.fit
+        import tune_digits.tune.trainable  # noqa: F401
+
+    task = ray.remote(num_cpus=1)(imports)
+    for _ in range(count):
+        task.remote()
 
 
 def available_cores() -> int:
