@@ -290,6 +290,10 @@ class Confirm(Part):
 
 class Ensemble(Part):
     top: int = Field(5, ge=1, description="members: the best confirmed configurations")
+    prefer: Literal["confirmed", "out_of_domain"] = Field(
+        "confirmed",
+        description="out_of_domain: among those that cross-validation cannot tell from its best, by the holdouts",
+    )
     seeds: int = Field(1, ge=1, description="trainings of each member")
     epochs: int | None = Field(None, ge=1, description="of the retraining; none = as in the trial")
     pseudo: Annotated[float, Field(gt=0, le=1)] | None = Field(

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from tune_digits.cli.search import gain_in_words
+from tune_digits.ensemble.build import prefer_out_of_domain
+from tune_digits.errors import RunError
 from tune_digits.runs import FoldResult, TrialRecord
 from tune_digits.tune.confirm import candidates, leaderboard
 from tune_digits.tune.search import rank
@@ -61,3 +63,16 @@ def test_a_gain_within_two_standard_errors_cannot_be_told() -> None:
     assert gain_in_words({"role": "search", "gain": 0.005, "gain_se": 0.002}) == "+0.0050 ± 0.0020"
     assert gain_in_words({"role": "search", "gain": 0.005, "gain_se": math.nan}) == "+0.0050 cannot tell"
     assert gain_in_words({"role": "baseline", "gain": 0.0, "gain_se": 0.0}) == "-"
+
+
+def test_the_holdouts_decide_only_among_those_that_cross_validation_cannot_tell_apart() -> None:
+    records = [record(0, 0.9, role="baseline"), record(1, 0.9), record(2, 0.9)]
+    scores = {0: [0.90, 0.92, 0.91], 1: [0.91, 0.91, 0.91], 2: [0.80, 0.82, 0.81]}
+    outside = {0: 0.70, 1: 0.80, 2: 0.99}
+    results = [result(t, f, 0, s, outside[t]) for t, own in scores.items() for f, s in enumerate(own)]
+    board = leaderboard(records, results)
+    assert list(board["trial"]) == [0, 1, 2]
+    assert list(prefer_out_of_domain(board, results)["trial"]) == [1, 0, 2]
+    bare = [FoldResult(r.trial, r.fold, 0, r.valid_idx, r.valid_proba, r.score, 1.0) for r in results]
+    with pytest.raises(RunError, match="no labelled set from elsewhere"):
+        prefer_out_of_domain(leaderboard(records, bare), bare)

@@ -19,6 +19,12 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--run", type=Path, default=RUNS / "latest", metavar="DIR", help="run folder")
     add("--top", type=int, metavar="N", help="members: the best N confirmed configurations (study file; 5)")
+    add(
+        "--prefer",
+        choices=("confirmed", "out_of_domain"),
+        help="out_of_domain: of those that cross-validation cannot tell from its best, by the holdouts "
+        "(study file; confirmed)",
+    )
     add("--seeds", type=int, metavar="N", help="trainings of each (study file; 1)")
     add("--epochs", type=int, metavar="N", help="passes over the data (study file; as in the trial)")
     add(
@@ -73,7 +79,7 @@ def ensemble(args: argparse.Namespace) -> int:
 
     screen = Screen()
     run = open_run(args.run)
-    flags = ("top", "seeds", "epochs", "voting", "pseudo", "tta")
+    flags = ("top", "prefer", "seeds", "epochs", "voting", "pseudo", "tta")
     overrides: dict[str, Any] = {
         f"ensemble.{f}": getattr(args, f) for f in flags if getattr(args, f) is not None
     }
