@@ -22,7 +22,7 @@ class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFo
         super().__init__(prog, max_help_position=32, width=100)
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default is None or action.default is False:
+        if action.default in (None, False, []):
             return action.help
         return super()._get_help_string(action)
 
@@ -77,3 +77,26 @@ def parse_set(items: list[str]) -> dict[str, object]:
 
 def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def add_resources(parser: argparse.ArgumentParser) -> None:
+    """What one training gets, how many run at once, and where."""
+    add = parser.add_argument
+    add("--max-concurrent", type=int, metavar="N", help="trainings at once (as many as fit)")
+    add(
+        "--cpus-per-trial",
+        type=float,
+        metavar="N",
+        help="CPU cores, and threads, per training (study file; 1)",
+    )
+    add(
+        "--gpus-per-trial",
+        type=float,
+        metavar="F",
+        help="part of a GPU per training (1/4 with a GPU, else 0)",
+    )
+    add(
+        "--address",
+        metavar="HOST:PORT",
+        help="Ray cluster to join, or auto (a Ray of its own on this machine)",
+    )

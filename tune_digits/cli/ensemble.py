@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tune_digits.cli.common import CACHE, RUNS, Help, add_common, run_command
+from tune_digits.cli.common import CACHE, RUNS, Help, add_common, add_resources, run_command
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -46,24 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="views per image, 1 to 9, shifted by up to a pixel (study file; 1)",
     )
-    add("--max-concurrent", type=int, metavar="N", help="trainings at once (as many as fit)")
-    add(
-        "--cpus-per-trial",
-        type=float,
-        metavar="N",
-        help="CPU cores, and threads, per training (study file; 1)",
-    )
-    add(
-        "--gpus-per-trial",
-        type=float,
-        metavar="F",
-        help="part of a GPU per training (1/4 with a GPU, else 0)",
-    )
-    add(
-        "--address",
-        metavar="HOST:PORT",
-        help="Ray cluster to join, or auto (a Ray of its own on this machine)",
-    )
+    add_resources(parser)
     add_common(parser)
     return parser
 

@@ -13,6 +13,7 @@ from tune_digits.cli.common import (
     RUNS,
     Help,
     add_common,
+    add_resources,
     parse_groups,
     parse_seconds,
     parse_set,
@@ -75,19 +76,6 @@ def make_parser() -> argparse.ArgumentParser:
     add("--time-budget", type=parse_seconds, metavar="T", help="end the search after 90s, 20m, 1.5h (none)")
     add("--candidates", type=int, metavar="N", help="trials to confirm (study file; 10)")
     add("--confirm-folds", type=int, metavar="N", help="folds to confirm on (study file; all)")
-    add("--max-concurrent", type=int, metavar="N", help="trainings at once (as many as fit)")
-    add(
-        "--cpus-per-trial",
-        type=float,
-        metavar="N",
-        help="CPU cores, and threads, per training (study file; 1)",
-    )
-    add(
-        "--gpus-per-trial",
-        type=float,
-        metavar="F",
-        help="part of a GPU per training (1/4 with a GPU, else 0)",
-    )
     add("--seed", type=int, metavar="N", help="of the sampler and of the trials (study file; 0)")
     add(
         "--set",
@@ -105,12 +93,8 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="go on with an interrupted run (runs/latest where no folder is named)",
     )
-    add(
-        "--address",
-        metavar="HOST:PORT",
-        help="Ray cluster to join, or auto (a Ray of its own on this machine)",
-    )
     add("--dry-run", action="store_true", help="print the resolved study and its space, start nothing")
+    add_resources(parser)
     add_common(parser)
     return parser
 
@@ -122,6 +106,9 @@ def main(argv: list[str] | None = None) -> int:
 def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
     """The study keys that the flags set."""
     values = {key: getattr(args, flag) for flag, key in FLAGS.items() if getattr(args, flag) is not None}
+    if args.data is not None:
+        # the run is taken up and ensembled from other working folders too
+        values["data.path"] = str(Path(args.data).resolve())
     return values | parse_set(args.set)
 
 
@@ -230,8 +217,12 @@ def go(study: Study, run: Run, task: Task, folds: Any, slots: Any, screen: Scree
     from tune_digits.tune.search import run_search
 
     screen.say(f"run folder: {run.path}   (tensorboard --logdir {run.path})")
-    records = run_search(study, run, task, folds[study.search.fold], slots, screen)
-    board = run_confirm(study, run, task, folds, records, slots, screen)
+    try:
+        records = run_search(study, run, task, folds[study.search.fold], slots, screen)
+        board = run_confirm(study, run, task, folds, records, slots, screen)
+    except KeyboardInterrupt:
+        screen.say(f"\nnothing is lost; go on with: python scripts/search.py --resume {run.path}")
+        raise
     print_board(board, screen)
     screen.say(f"\nleaderboard: {run.leaderboard}")
     screen.say(f"next: python scripts/ensemble.py --top {study.ensemble.top}")

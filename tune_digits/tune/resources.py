@@ -20,6 +20,7 @@ QUIET = {
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # our own records take their place
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the command, and does not move on to its next phase
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "100000",  # the run folder is the state; Ray's own snapshots are not read
     "TUNE_RESULT_BUFFER_LENGTH": "0",
