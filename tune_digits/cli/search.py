@@ -157,7 +157,10 @@ def prepare(study: Study, address: str | None, screen: Screen) -> tuple[Task, An
     from dataclasses import replace
     from threading import Thread
 
-    # reading the data and starting Ray take seconds each; side by side they take the longer of the two
+    from tune_digits.tune.resources import plan_slots, start_ray
+
+    # reading the data, importing what the search needs and starting Ray take seconds each; side by side they
+    # take little more than the longest
     loaded: dict[str, Any] = {}
 
     def load() -> None:
@@ -167,12 +170,11 @@ def prepare(study: Study, address: str | None, screen: Screen) -> tuple[Task, An
             loaded["task"] = load_task(study.data, study.cv, CACHE)
         except Exception as error:  # handed over to the main thread below
             loaded["error"] = error
+        import tune_digits.tune.confirm
+        import tune_digits.tune.tracking  # noqa: F401
 
     reader = Thread(target=load)
-    reader.start()
-    from tune_digits.tune.resources import plan_slots, start_ray
-
-    cpus, gpus = start_ray(address)
+    cpus, gpus = start_ray(address, meanwhile=reader.start)
     reader.join()
     if "error" in loaded:
         raise loaded["error"]

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tune_digits.config import Resources
@@ -71,14 +72,20 @@ def plan_slots(resources: Resources, cpus: float, gpus: float) -> Slots:
     return Slots(resources.cpus_per_trial, share, max(1, at_once))
 
 
-def start_ray(address: str | None = None) -> tuple[float, float]:
-    """Start Ray here, or join the cluster at `address`, quietly. Returns its (CPUs, GPUs)."""
+def start_ray(
+    address: str | None = None, meanwhile: Callable[[], None] = lambda: None
+) -> tuple[float, float]:
+    """Start Ray here, or join the cluster at `address`, quietly. Returns its (CPUs, GPUs).
+
+    meanwhile: called when Ray is imported and before it starts, to set other work going beside it.
+    """
     for key, value in QUIET.items():
         os.environ.setdefault(key, value)
     warnings.filterwarnings("ignore", module=r"ray\..*")
     warnings.filterwarnings("ignore", message=r".*(experimental|constant_liar|multivariate).*")
     import ray
 
+    meanwhile()
     address = address or os.environ.get("RAY_ADDRESS")
     if not ray.is_initialized():
         local = {} if address else {"num_cpus": available_cores(), "include_dashboard": False}
@@ -89,24 +96,10 @@ def start_ray(address: str | None = None) -> tuple[float, float]:
             configure_logging=True,
             **local,
         )
-        _warm_up(available_cores())
     for name in ("ray", "ray.tune"):
         logging.getLogger(name).setLevel(logging.ERROR)
     total = ray.cluster_resources()
     return total.get("CPU", 0.0), total.get("GPU", 0.0)
-
-
-def _warm_up(count: int) -> None:
-    """Let `count` workers import what a training needs, while the driver still reads data and imports Ray Tune."""
-    import ray
-
-    def imports() -> None:
-        import tune_digits.learn.fit
-        import tune_digits.tune.trainable  # noqa: F401
-
-    task = ray.remote(num_cpus=1)(imports)
-    for _ in range(count):
-        task.remote()
 
 
 def available_cores() -> int:
