@@ -72,7 +72,7 @@ def test_the_holdouts_decide_only_among_those_that_cross_validation_cannot_tell_
     results = [result(t, f, 0, s, outside[t]) for t, own in scores.items() for f, s in enumerate(own)]
     board = leaderboard(records, results)
     assert list(board["trial"]) == [0, 1, 2]
-    assert list(prefer_out_of_domain(board, results)["trial"]) == [1, 0, 2]
+    assert list(prefer_out_of_domain(board)["trial"]) == [1, 0, 2]
     bare = [FoldResult(r.trial, r.fold, 0, r.valid_idx, r.valid_proba, r.score, 1.0) for r in results]
     with pytest.raises(RunError, match="no labelled set from elsewhere"):
-        prefer_out_of_domain(leaderboard(records, bare), bare)
+        prefer_out_of_domain(leaderboard(records, bare))
