@@ -24,7 +24,8 @@ class Dataset:
 
     images: uint8 (N, C, H, W), 0..255, C-contiguous. labels: int64 (N, T), 0..len(classes)-1, or None.
     ids: (N,) int64 or str, as the submission names the rows. groups: int64 (N,) or None; samples of one
-    group (a writer, a patient, a leaf) must never be split over folds.
+    group (a writer, a patient, a leaf) must never be split over folds. columns: what else the file says of each
+    sample, by name, text (N,): what groups and folds may be made of.
     """
 
     images: np.ndarray
@@ -32,6 +33,7 @@ class Dataset:
     ids: np.ndarray
     targets: tuple[Target, ...]
     groups: np.ndarray | None = None
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -44,6 +46,7 @@ class Dataset:
             ids=self.ids[rows],
             targets=self.targets,
             groups=None if self.groups is None else self.groups[rows],
+            columns={name: values[rows] for name, values in self.columns.items()},
         )
 
 
