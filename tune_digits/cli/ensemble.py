@@ -88,8 +88,7 @@ def ensemble(args: argparse.Namespace) -> int:
 def print_report(report: dict[str, Any], run: Any, screen: Any) -> None:
     from tune_digits.screen import clock
 
-    names = {"accuracy": "accuracy", "macro_recall": "macro recall"}
-    metric = names[report["metric"]]
+    metric = report["metric"].replace("_", " ")
     members = report["cross_validation"]["members"]
     screen.say()
     if members:

@@ -6,13 +6,20 @@ leaves (see `space.py`). All models are frozen and refuse unknown keys.
 """
 
 from tune_digits.config.augment import Augment
-from tune_digits.config.loss import CrossEntropy, Focal, Loss, SymmetricCrossEntropy
+from tune_digits.config.loss import (
+    CrossEntropy,
+    Focal,
+    GeneralizedCrossEntropy,
+    Loss,
+    SymmetricCrossEntropy,
+)
 from tune_digits.config.mix import Mix
 from tune_digits.config.model import Keras8, LeanCnn, Model
 from tune_digits.config.optimizer import Adam, AdamW, Optimizer, RmsProp, Sgd
 from tune_digits.config.part import Part, variants
 from tune_digits.config.schedule import Constant, Cosine, OneCycle, Plateau, Schedule, Step
 from tune_digits.config.study import (
+    CombinationGroups,
     Confirm,
     Cv,
     Data,
@@ -30,6 +37,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Augment",
+    "CombinationGroups",
     "Confirm",
     "Constant",
     "Cosine",
@@ -38,6 +46,7 @@ __all__ = [
     "Data",
     "Ensemble",
     "Focal",
+    "GeneralizedCrossEntropy",
     "Groups",
     "Keras8",
     "LeanCnn",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -24,20 +24,92 @@ class RowGroups(Part):
     rows_per_group: int = Field(ge=1, description="every run of this many rows is one group (one writer)")
 
 
+class CombinationGroups(Part):
+    combination: Literal[True] = Field(
+        description="samples alike in all targets are one group: what validates is a combination never trained on"
+    )
+
+
+def _form_of_groups(value: Any) -> str:
+    if isinstance(value, str):
+        return "column"
+    of_combination = isinstance(value, CombinationGroups) or (
+        isinstance(value, dict) and "combination" in value
+    )
+    return "combination" if of_combination else "rows"
+
+
 Groups = Annotated[
-    Annotated[str, Tag("column")] | Annotated[RowGroups, Tag("rows")],
-    # without it a mistake in one form is reported as a mistake in both
-    Discriminator(lambda value: "column" if isinstance(value, str) else "rows"),
+    Annotated[str, Tag("column")]
+    | Annotated[RowGroups, Tag("rows")]
+    | Annotated[CombinationGroups, Tag("combination")],
+    # without it a mistake in one form is reported as a mistake in all
+    Discriminator(_form_of_groups),
 ]
+GROUPED = ("grouped", "stratified_grouped")  # kinds of folds that keep groups whole
 
 
 class Cv(Part):
-    folds: int = Field(5, ge=2, le=100, description="parts of the cross-validation")
-    groups: Groups | None = Field(
-        None, description="column, or {rows_per_group: N}: samples of one group stay in one fold"
+    kind: Literal["auto", "stratified", "grouped", "stratified_grouped", "multilabel", "random"] = Field(
+        "auto",
+        description="how rows are dealt to folds: evenly by class (stratified; several targets by their combination), "
+        "in whole groups, both, each class of each target evenly (multilabel), or by chance; "
+        "auto: stratified, and in whole groups where there are groups",
     )
-    seed: int = Field(0, ge=0, description="of the shuffle before the split")
-    score: Literal["accuracy", "macro_recall"] = Field("accuracy", description="what is maximised")
+    folds: int = Field(5, ge=2, le=100, description="parts of the cross-validation")
+    repeats: int = Field(1, ge=1, le=20, description="cross-validations, each with another shuffle")
+    holdout: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="part of the rows that validates, in one fold per repeat in place of `folds`; none = off",
+    )
+    fold_column: str | None = Field(
+        None, description="column that says which fold each row validates in; -1 = none, it always trains"
+    )
+    groups: Groups | None = Field(
+        None,
+        description="column, {rows_per_group: N} or {combination: true}: samples of one group stay in one fold",
+    )
+    lone_groups: Literal["error", "train"] = Field(
+        "error",
+        description="a group that alone holds a class: an error, or always training, never validating",
+    )
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="of the shuffle before the split")
+    score: Literal["accuracy", "macro_recall", "macro_f1"] = Field(
+        "accuracy", description="what is maximised"
+    )
+    score_weights: dict[str, Positive] | None = Field(
+        None, description="weight of each target's score in the mean, by the target's name; none = all alike"
+    )
+
+    @property
+    def splits(self) -> int | None:
+        """How many folds there will be; None where only the column of folds knows."""
+        if self.fold_column is not None:
+            return None
+        return self.repeats * (self.folds if self.holdout is None else 1)
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Cv:
+        if self.kind in GROUPED and self.groups is None:
+            raise ValueError(f"kind {self.kind} needs groups: a column, or {{rows_per_group: N}}")
+        if self.kind not in ("auto", *GROUPED) and self.groups is not None:
+            raise ValueError(
+                f"kind {self.kind} would split groups; use stratified_grouped, or leave groups out"
+            )
+        if self.lone_groups == "train" and self.groups is None:
+            raise ValueError("lone_groups: train says what to do with groups, but there are no groups")
+        if self.fold_column is not None:
+            fixed = {
+                "kind": self.kind != "auto",
+                "repeats": self.repeats > 1,
+                "holdout": self.holdout is not None,
+            }
+            fixed["lone_groups"] = self.lone_groups == "train"
+            if more := [key for key, given in fixed.items() if given]:
+                raise ValueError(
+                    f"fold_column alone says who validates where; leave out {', '.join(more)}, or fold_column"
+                )
+        return self
 
 
 class Search(Part):
@@ -93,8 +165,11 @@ class StudyParts(Part):
 
     @model_validator(mode="after")
     def _fold_exists(self) -> StudyParts:
-        if self.search.fold >= self.cv.folds:
-            raise ValueError(f"search.fold is {self.search.fold}, but the folds are 0..{self.cv.folds - 1}")
-        if self.confirm.folds is not None and self.confirm.folds > self.cv.folds:
-            raise ValueError(f"confirm.folds is {self.confirm.folds}, but cv.folds is {self.cv.folds}")
+        splits = self.cv.splits
+        if splits is None:
+            return self
+        if self.search.fold >= splits:
+            raise ValueError(f"search.fold is {self.search.fold}, but the folds are 0..{splits - 1}")
+        if self.confirm.folds is not None and self.confirm.folds > splits:
+            raise ValueError(f"confirm.folds is {self.confirm.folds}, but there are {splits} (cv)")
         return self

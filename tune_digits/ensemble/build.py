@@ -26,7 +26,7 @@ from tune_digits.ensemble.retrain import MemberJob, RetrainData, member_jobs, re
 from tune_digits.ensemble.submission import submission_frame, write_submission
 from tune_digits.ensemble.vote import agreement, labels_of
 from tune_digits.errors import RunError
-from tune_digits.learn.metrics import score
+from tune_digits.learn.metrics import Metric, metric_of, score
 from tune_digits.screen import Progress, Screen
 from tune_digits.study import Study
 from tune_digits.tune.resources import Slots
@@ -94,7 +94,7 @@ def build_ensemble(
             jobs, RetrainData(data, np.arange(len(data.images)), str(folder.resolve()), slots), screen, title
         )
         manifest = _manifest(jobs, task, plan)
-        return jobs, manifest, *_judge(manifest, folder, task, study.cv.score, device, screen)
+        return jobs, manifest, *_judge(manifest, folder, task, metric_of(study.cv, task.targets), device, screen)
 
     data = training_data(task.train, study)
     jobs, manifest, figures, test_vote = train_and_judge("retrain", data)
@@ -148,7 +148,7 @@ def _manifest(jobs: list[MemberJob], task: Task, plan: Ensemble) -> Manifest:
 
 
 def _judge(
-    manifest: Manifest, folder: Any, task: Task, metric: str, device: Any, screen: Screen
+    manifest: Manifest, folder: Any, task: Task, metric: Metric, device: Any, screen: Screen
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Figures of one round on all that is known, and the vote float64 (N, K) on the test images."""
     sets: dict[str, Dataset] = dict(task.holdouts)

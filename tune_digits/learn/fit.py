@@ -21,7 +21,7 @@ from tune_digits.data.dataset import Target, head_slices
 from tune_digits.learn import augment, losses, mix
 from tune_digits.learn.ema import ema_decay_at, ema_update
 from tune_digits.learn.epoch import EpochReport
-from tune_digits.learn.metrics import score
+from tune_digits.learn.metrics import ACCURACY, Metric, score
 from tune_digits.learn.optim import set_lr
 from tune_digits.learn.predict import predict_logits, softmax_heads, to_float, use_bfloat16
 from tune_digits.learn.schedule import multiplier
@@ -114,7 +114,7 @@ def fit(
     *,
     seed: int,
     fold: int = 0,
-    metric: str = "accuracy",
+    metric: Metric = ACCURACY,
     workers: int = 1,
 ) -> Iterator[EpochReport]:
     """Train `state` in place until config.train.epochs are done, yielding after each epoch.
@@ -233,7 +233,7 @@ def _augmented(
 
 
 def evaluate(
-    state: TrainState, config: TrialConfig, data: DeviceData, rows: Tensor, metric: str
+    state: TrainState, config: TrialConfig, data: DeviceData, rows: Tensor, metric: Metric
 ) -> tuple[float, float]:
     """(cross-entropy, score) of the weights to keep on `rows`."""
     logits = predict_logits(state.best_model, data.images, rows, precision=config.train.precision)

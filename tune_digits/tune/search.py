@@ -7,6 +7,7 @@ import numpy as np
 from tune_digits.data.dataset import Dataset, Task
 from tune_digits.data.folds import Fold
 from tune_digits.errors import RunError
+from tune_digits.learn.metrics import metric_of
 from tune_digits.runs import Run, TrialRecord
 from tune_digits.screen import Progress, Screen
 from tune_digits.study import Study
@@ -16,7 +17,7 @@ from tune_digits.tune.trainable import TrainingData, train_trial
 
 def training_data(dataset: Dataset, study: Study) -> TrainingData:
     """What the trainings of a phase share."""
-    return TrainingData(dataset.images, one_hot(dataset), dataset.targets, study.cv.score)
+    return TrainingData(dataset.images, one_hot(dataset), dataset.targets, metric_of(study.cv, dataset.targets))
 
 
 def one_hot(dataset: Dataset) -> np.ndarray:

@@ -17,6 +17,7 @@ import numpy as np
 from tune_digits import runs
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Target
+from tune_digits.learn.metrics import Metric
 from tune_digits.tune.resources import Slots, use_slots
 
 SAVE_EVERY = 5.0  # seconds; what a crash may cost
@@ -32,7 +33,7 @@ class TrainingData:
     images: np.ndarray
     proba: np.ndarray
     targets: tuple[Target, ...]
-    metric: str
+    metric: Metric
 
 
 def train(
