@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import model_validator
+
 from tune_digits.config.augment import Augment
 from tune_digits.config.loss import CrossEntropy, Loss
 from tune_digits.config.mix import Mix
@@ -13,7 +15,10 @@ from tune_digits.config.train import Train
 
 
 class TrialConfig(Part):
-    """Everything one training needs to know, besides its data, fold and seed."""
+    """Everything one training needs to know, besides its data, fold and seed.
+
+    Refused are combinations that cannot train, and settings that would silently do nothing at all.
+    """
 
     model: Model = LeanCnn()
     augment: Augment = Augment()
@@ -22,3 +27,28 @@ class TrialConfig(Part):
     optimizer: Optimizer = AdamW()
     schedule: Schedule = OneCycle()
     train: Train = Train()
+
+    @model_validator(mode="after")
+    def _parts_go_together(self) -> TrialConfig:
+        epochs, mixes = self.train.epochs, self.mix.p > 0 and bool(self.mix.kinds())
+        if mixes and self.mix.off_last >= epochs:
+            raise ValueError(
+                f"mix.off_last {self.mix.off_last} leaves none of the {epochs} epochs (train.epochs) to mix in"
+            )
+        # a constant rate of 1 is left alone: it may be the end of a searched range
+        falls = self.loss.reduction == "ohem" and self.loss.ohem_decay > 0
+        if falls and self.loss.ohem_rate_at(epochs - 1) == 1:
+            raise ValueError(
+                f"loss.reduction: ohem would keep every sample in all {epochs} epochs (train.epochs): its rate "
+                f"falls only after epoch {self.loss.ohem_start}; lower loss.ohem_start or loss.ohem_rate"
+            )
+        if getattr(self.augment, "augmix_jsd", 0) > 0:
+            if mixes:
+                raise ValueError(
+                    "augment.augmix_jsd compares views of one image, mix makes one image of two: use one of them"
+                )
+            if self.augment.backend != "batched":
+                raise ValueError(
+                    "augment.augmix_jsd needs two views of a batch: set augment.backend: batched"
+                )
+        return self

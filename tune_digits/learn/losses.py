@@ -1,10 +1,11 @@
-"""Losses on class probabilities, one number per sample; how samples are averaged is the caller's business.
+"""Losses on class probabilities, one number per sample, and how a batch of them becomes one number.
 
-Shape letters: B batch, K class columns (of one head in LOSSES, of all heads in `loss_per_sample`).
+Shape letters: B batch, K class columns (of one head in LOSSES, of all heads elsewhere), D features.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tune_digits.config import CrossEntropy, Focal, Loss, SymmetricCrossEntropy
-
-# what Wang et al. put in place of log 0 (their A); targets below exp(-4) = 0.018 count as 0
-LOG_ZERO = -4.0
+from tune_digits.config import CrossEntropy, Focal, GeneralizedCrossEntropy, Loss, SymmetricCrossEntropy
+from tune_digits.errors import ConfigError
 
 
 def smooth(targets: Tensor, eps: float) -> Tensor:
@@ -23,13 +22,16 @@ def smooth(targets: Tensor, eps: float) -> Tensor:
     return targets if eps == 0 else targets * (1 - eps) + eps / targets.shape[1]
 
 
+# ── the losses: logits (B, K) and target probabilities q (B, K) of one head -> (B,) ────────────────────
+
+
 def cross_entropy(logits: Tensor, targets: Tensor, config: CrossEntropy) -> Tensor:
-    """-sum q log p, for logits (B, K) and target probabilities q (B, K); gives (B,)."""
+    """-sum q log p, the usual loss of classification (e.g. Goodfellow et al. 2016, Deep Learning, 6.2.2)."""
     return F.cross_entropy(logits, targets, reduction="none")
 
 
 def focal(logits: Tensor, targets: Tensor, config: Focal) -> Tensor:
-    """-sum q (1 - p)^gamma log p (Lin et al. 2017, arXiv:1708.02002), without class weights; gives (B,).
+    """-sum q (1 - p)^gamma log p: hard samples count more (Lin et al. 2017, arXiv:1708.02002).
 
     Written for soft targets; with one-hot targets it is the paper's formula, with gamma 0 cross-entropy.
     """
@@ -40,29 +42,170 @@ def focal(logits: Tensor, targets: Tensor, config: Focal) -> Tensor:
 
 
 def symmetric_cross_entropy(logits: Tensor, targets: Tensor, config: SymmetricCrossEntropy) -> Tensor:
-    """-alpha sum q log p - beta sum p log q, with log q >= -4 (Wang et al. 2019, arXiv:1908.06112).
+    """-alpha sum q log p - beta sum p log q, for labels that may be wrong (Wang et al. 2019, arXiv:1908.06112).
 
-    Gives (B,). The second term is bounded, so wrong labels pull less: with one-hot targets it is
-    4 (1 - p of the label).
+    log q is clamped at config.log_zero (the paper's A, -4), so targets under exp(-4) = 0.018 count as 0. The
+    second term is bounded, so wrong labels pull less: with one-hot targets it is -A (1 - p of the label).
     """
-    reverse = -(logits.softmax(1) * targets.log().clamp_min(LOG_ZERO)).sum(1)
+    reverse = -(logits.softmax(1) * targets.log().clamp_min(config.log_zero)).sum(1)
     return config.alpha * F.cross_entropy(logits, targets, reduction="none") + config.beta * reverse
+
+
+def generalized_cross_entropy(logits: Tensor, targets: Tensor, config: GeneralizedCrossEntropy) -> Tensor:
+    """sum t (1 - p^q) / q, between cross-entropy and absolute error (Zhang and Sabuncu 2018, arXiv:1805.07836).
+
+    For labels that may be wrong. t are the targets; the limit of q to 0 is cross-entropy, q = 1 gives 1 - p of
+    the label, which is the mean absolute error halved. Without the paper's truncation.
+    """
+    return -(targets * torch.expm1(config.q * logits.log_softmax(1)) / config.q).sum(1)
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor, Any], Tensor]] = {
     "cross_entropy": cross_entropy,
     "focal": focal,
     "symmetric_cross_entropy": symmetric_cross_entropy,
+    "generalized_cross_entropy": generalized_cross_entropy,
 }
 
 
-def loss_per_sample(logits: Tensor, targets: Tensor, config: Loss, heads: tuple[slice, ...]) -> Tensor:
-    """The configured loss, the mean over the heads: logits and targets (B, K) -> float32 (B,).
+# ── weights ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def class_weights(config: Loss, counts: Tensor | None, heads: tuple[slice, ...]) -> Tensor | None:
+    """float32 (K,): what a sample of each class counts; None where all count alike.
+
+    counts: float (K,), rows of each class in the training part; a class without rows counts as if it had one.
+    For a head with n_k rows of class k, N rows and K classes:
+      inverse   N / (K n_k), scikit-learn's "balanced": a training row weighs 1 on average
+      balanced  proportional to (1 - beta) / (1 - beta^n_k), adding up to K (Cui et al. 2019, arXiv:1901.05555)
+    given_weights are taken as they are. Raises ValueError if counts are needed and missing.
+    """
+    if config.given_weights:
+        return torch.tensor(config.given_weights)
+    if config.class_weights == "none":
+        return None
+    if counts is None:
+        raise ValueError(f"class_weights: {config.class_weights} needs class_counts")
+    weights = torch.empty_like(counts, dtype=torch.float64)
+    for head in heads:
+        n = counts[head].double()
+        rows = n.clamp_min(1)
+        if config.class_weights == "inverse":
+            weights[head] = n.sum() / (len(n) * rows)
+        else:
+            raw = (1 - config.class_balance) / (1 - config.class_balance**rows)
+            weights[head] = raw * (len(n) / raw.sum())
+    return weights.float()
+
+
+def check_heads(config: Loss, heads: tuple[slice, ...]) -> None:
+    """Raises ConfigError unless head_weights and given_weights are as many as the data's heads and classes."""
+    classes = sum(h.stop - h.start for h in heads)
+    for key, values, wanted, what in (
+        ("head_weights", config.head_weights, len(heads), "target columns to predict"),
+        ("given_weights", config.given_weights, classes, "classes, all target columns together"),
+    ):
+        if values and len(values) != wanted:
+            raise ConfigError(
+                f"trial.loss.{key}: {len(values)} weights, but the data have {wanted} {what}; "
+                f"give {wanted}, or leave {key} out"
+            )
+
+
+# ── the whole loss of a sample ─────────────────────────────────────────────────────────────────────────
+
+
+def loss_per_sample(
+    logits: Tensor,
+    targets: Tensor,
+    config: Loss,
+    heads: tuple[slice, ...],
+    *,
+    class_counts: Tensor | None = None,
+    teacher: Tensor | None = None,
+) -> Tensor:
+    """The configured loss, the weighted mean over the heads: logits and targets (B, K) -> float32 (B,).
 
     targets: probabilities >= 0 that add up to 1 within each head. Logits of any float type; the loss itself
-    is computed in float32, also under autocast.
+    is computed in float32, also under autocast. class_counts: float (K,), see `class_weights`; a soft target
+    weighs what its classes weigh on average, sum q_k w_k, before smoothing; distillation is not weighted. A
+    batch's mean divides by B, not by the sum of weights. teacher: float (B, K), the teacher's probabilities of the same (mixed alike) samples;
+    given if and only if config.teacher_weight > 0. Center loss is added by the caller.
     """
     loss = LOSSES[config.name]
     logits, targets = logits.float(), targets.float()
-    per_head = [loss(logits[:, h], smooth(targets[:, h], config.label_smoothing), config) for h in heads]
+    weights = class_weights(config, class_counts, heads)
+    per_head = []
+    for h in heads:
+        value = loss(logits[:, h], smooth(targets[:, h], config.label_smoothing), config)
+        if weights is not None:
+            value = value * (targets[:, h] * weights[h].to(value.device)).sum(1)
+        if teacher is not None:
+            soft = distillation(logits[:, h], teacher[:, h], config.temperature)
+            value = torch.lerp(value, soft, config.teacher_weight)
+        per_head.append(value)
+    if not config.head_weights:
+        return torch.stack(per_head).mean(0)
+    total = sum(config.head_weights)
+    shares = [value * (w / total) for value, w in zip(per_head, config.head_weights, strict=True)]
+    return torch.stack(shares).sum(0)
+
+
+def distillation(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """T^2 KL(p_T, softmax(logits / T)), the student against the teacher (Hinton et al. 2015, arXiv:1503.02531).
+
+    logits and teacher (B, K) of one head; teacher: probabilities p, from which p_T is p^(1/T) made to add up to
+    1, the softmax of the teacher's own logits divided by T. Gives float32 (B,), >= 0. T^2 keeps the size of the
+    gradients as T changes.
+    """
+    soft = teacher.float().pow(1 / temperature)
+    soft = soft / soft.sum(1, keepdim=True)
+    log_p = (logits.float() / temperature).log_softmax(1)
+    return temperature**2 * F.kl_div(log_p, soft, reduction="none").sum(1)
+
+
+def reduce(losses: Tensor, config: Loss, epoch: int) -> Tensor:
+    """One number from the losses (B,) of a batch in `epoch` (from 0): their mean, or that of the hardest.
+
+    ohem keeps the round(rate * B) largest, one at least (online hard example mining, Shrivastava et al. 2016,
+    arXiv:1604.03540). The rate is ohem_rate up to epoch ohem_start, then ohem_rate * exp(-(epoch - ohem_start) /
+    ohem_decay), not under ohem_min. The defaults are those of a winning entry of Bengali.AI 2020.
+    """
+    if config.reduction == "mean":
+        return losses.mean()
+    keep = max(1, round(config.ohem_rate_at(epoch) * len(losses)))
+    return losses.topk(keep).values.mean()
+
+
+# ── losses that look at more than logits and targets ───────────────────────────────────────────────────
+
+
+def center_loss(features: Tensor, targets: Tensor, centers: Tensor) -> Tensor:
+    """sum_k q_k |f - c_k|^2 / 2: features drawn to the center of their class (Wen et al. 2016, ECCV).
+
+    features (B, D), the input of the classifier; targets (B, K), soft ones too: all heads side by side share the
+    features, and their sums add up; centers (K, D). Gives float32 (B,), differentiable in features and centers.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        features, targets, centers = features.float(), targets.float(), centers.float()
+        total = targets.sum(1)
+        mean = targets @ centers / total[:, None]
+        # the distance to the mean center, and the spread of the centers about it: no (B, K, D) in memory
+        spread = targets @ centers.square().sum(1) - total * mean.square().sum(1)
+        return (total * (features - mean).square().sum(1) + spread) / 2
+
+
+def jsd_consistency(clean: Tensor, view1: Tensor, view2: Tensor, heads: tuple[slice, ...]) -> Tensor:
+    """Jensen-Shannon divergence of three predictions of one image (AugMix, Hendrycks et al. 2020, arXiv:1912.02781).
+
+    Logits (B, K) of the plain image and of two augmented views; the mean over the heads of
+    (KL(p_1, m) + KL(p_2, m) + KL(p_3, m)) / 3 with m the mean of the three. Gives float32 (B,) in [0, log 3], up to
+    rounding.
+    """
+    per_head = []
+    for h in heads:
+        logs = torch.stack([x[:, h].float().log_softmax(1) for x in (clean, view1, view2)])
+        # log of the mean in logs: a probability that rounds to 0 has a finite log and gradient
+        log_mean = logs.logsumexp(0) - math.log(3)
+        per_head.append((logs.exp() * (logs - log_mean)).sum(2).mean(0))
     return torch.stack(per_head).mean(0)

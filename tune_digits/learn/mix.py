@@ -1,4 +1,4 @@
-"""Mixing pairs of one batch, images and targets alike: MixUp and CutMix.
+"""Mixing pairs of one batch, images and targets alike: MixUp, CutMix and FMix.
 
 `draw` makes the random numbers for one batch; `apply` is a pure function of the batch and those numbers.
 Shapes: B batch, C channels, H W pixels, K class columns.
@@ -22,12 +22,20 @@ class MixParams:
 
     partner  (B,) int64: the sample that each sample is mixed with
     share    in [0, 1]: a sample's own part (lambda in the papers), the partner has the rest
-    box      (top, bottom, left, right) in pixels, taken from the partner: CutMix. None: MixUp
+    box      (top, bottom, left, right) in pixels, taken from the partner: CutMix
+    mask     (H, W) bool, True where a pixel is the sample's own: FMix
+    MixUp has neither.
     """
 
     partner: Tensor
     share: float
     box: tuple[int, int, int, int] | None = None
+    mask: Tensor | None = None
+
+
+def is_active(config: Mix, epoch: int, epochs: int) -> bool:
+    """Whether batches of `epoch` (from 0) of `epochs` may be mixed: not in the last config.off_last."""
+    return config.p > 0 and bool(config.kinds()) and epoch < epochs - config.off_last
 
 
 def draw(config: Mix, batch: int, height: int, width: int, generator: torch.Generator) -> MixParams | None:
@@ -37,20 +45,34 @@ def draw(config: Mix, batch: int, height: int, width: int, generator: torch.Gene
     NumPy generator that draws all the rest. That integer is needed on the host: a generator on the CPU spares
     a GPU the waiting.
     """
-    if config.p == 0 or config.mixup_alpha == config.cutmix_alpha == 0:
+    kinds = config.kinds()
+    if config.p == 0 or not kinds:
         return None
     seed = torch.randint(2**63 - 1, (), generator=generator, device=generator.device)
     rng = np.random.default_rng(int(seed))
     if rng.random() >= config.p:
         return None
     partner = torch.from_numpy(rng.permutation(batch))
-    both = config.mixup_alpha > 0 and config.cutmix_alpha > 0
-    if config.cutmix_alpha == 0 or (both and rng.random() < 0.5):
-        return MixParams(partner, rng.beta(config.mixup_alpha, config.mixup_alpha))
-    share = rng.beta(config.cutmix_alpha, config.cutmix_alpha)
+    kind = _choose(kinds, rng)
+    alpha = getattr(config, f"{kind}_alpha")
+    share = rng.beta(alpha, alpha)
+    if kind == "mixup":
+        return MixParams(partner, share)
+    if kind == "fmix":
+        mask = fmix_mask(share, height, width, config.fmix_decay, rng)
+        return MixParams(partner, float(mask.mean()), mask=torch.from_numpy(mask))
     centre_y, centre_x = rng.integers(height), rng.integers(width)
     box = cut_box(share, int(centre_y), int(centre_x), height, width)
     return MixParams(partner, _share_outside(box, height, width), box)
+
+
+def _choose(weights: dict[str, float], rng: np.random.Generator) -> str:
+    """One of the keys, by its weight; a single one takes no random number."""
+    names = list(weights)
+    if len(names) == 1:
+        return names[0]
+    ends = np.cumsum(list(weights.values()))
+    return names[int(np.searchsorted(ends / ends[-1], rng.random(), side="right"))]
 
 
 def cut_box(share: float, centre_y: int, centre_x: int, height: int, width: int) -> tuple[int, int, int, int]:
@@ -65,16 +87,37 @@ def cut_box(share: float, centre_y: int, centre_x: int, height: int, width: int)
     return top, bottom, left, right
 
 
+def fmix_mask(share: float, height: int, width: int, decay: float, rng: np.random.Generator) -> np.ndarray:
+    """bool (height, width), True in the part `share` of the pixels, rounded up or down at random.
+
+    The largest values of a random image whose frequencies fall with the power `decay` (Harris et al. 2020,
+    arXiv:2002.12047, section 4; as in the authors' code, frequencies under one period per side count as that).
+    """
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :])
+    damping = np.maximum(frequency, 1 / max(height, width)) ** -decay
+    noise = rng.standard_normal((2, *frequency.shape))
+    grey = np.fft.irfft2((noise[0] + 1j * noise[1]) * damping, (height, width)).reshape(-1)
+    count = share * grey.size
+    kept = math.ceil(count) if rng.random() < 0.5 else math.floor(count)
+    mask = np.zeros(grey.size, bool)
+    mask[np.argsort(grey, kind="stable")[grey.size - kept :]] = True
+    return mask.reshape(height, width)
+
+
 def apply(images: Tensor, targets: Tensor, params: MixParams | None) -> tuple[Tensor, Tensor]:
     """Mix float images (B, C, H, W) and float targets (B, K) on one device; the inputs stay as they are.
 
-    MixUp: Zhang et al. 2018, arXiv:1710.09412. CutMix: Yun et al. 2019, arXiv:1905.04899.
+    MixUp: Zhang et al. 2018, arXiv:1710.09412. CutMix: Yun et al. 2019, arXiv:1905.04899. FMix: Harris et al.
+    2020, arXiv:2002.12047.
     Rows of targets that sum to 1 still do. None for params returns the inputs themselves.
     """
     if params is None:
         return images, targets
     partner = params.partner.to(images.device, non_blocking=True)
     mixed_targets = torch.lerp(targets[partner], targets, params.share)
+    if params.mask is not None:
+        own = params.mask.to(images.device, non_blocking=True)
+        return torch.where(own, images, images[partner]), mixed_targets
     if params.box is None:
         return torch.lerp(images[partner], images, params.share), mixed_targets
     top, bottom, left, right = params.box
