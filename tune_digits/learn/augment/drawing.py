@@ -1,0 +1,162 @@
+"""The random numbers of a batch: one set per sample, apart from their application."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from tune_digits.config import Augment
+from tune_digits.learn.augment.geometry import elastic_nodes
+from tune_digits.learn.augment.magnitudes import TONES, crop_margin, is_identity, magnitudes, probability
+from tune_digits.learn.augment.params import AugmentParams
+
+AUGMIX_DEPTH = 3  # operations of an AugMix chain at most, as in the paper
+GRID_MASK_UNIT = (0.25, 0.75)  # of the shorter side
+# name -> centre and shape of what is uniform in centre +- magnitude; in the order of drawing, which is kept: it makes
+# the numbers of a seed
+_AROUND: dict[str, tuple[float, tuple[int, ...]]] = {
+    "gamma": (0, ()),
+    "zoom": (1, (2,)),
+    "rotate": (0, ()),
+    "shear": (0, ()),
+    "shift": (0, (2,)),
+    "brightness": (0, ()),
+    "contrast": (1, ()),
+    "perspective": (0, (4, 2)),
+    "optical_distortion": (0, ()),
+    "saturation": (1, ()),
+    "hue": (0, ()),
+}
+# what changes nothing, where it is not 0
+_NEUTRAL = {"zoom": 1.0, "hflip": 1.0, "vflip": 1.0, "contrast": 1.0, "saturation": 1.0, "gamma": 1.0}
+
+
+def draw(
+    config: Augment, batch: int, height: int, width: int, generator: torch.Generator, channels: int = 1
+) -> AugmentParams:
+    """The random numbers for one batch of shape (batch, channels, height, width), on the generator's device.
+
+    Each operation that is on happens to a sample with its own probability. With `tone_one_of` one of brightness,
+    contrast and gamma is drawn first, and the others are out. With `randaugment_n` = n, n of the operations (the drawn
+    tone counts as one) are chosen evenly without repetition, as RandAugment does with it (arXiv:1909.13719), and then
+    happen with their own probabilities; all of them if there are fewer than n. They are applied in the one fixed order.
+
+    With `augmix` (Hendrycks et al. 2020, arXiv:1912.02781) this is done for each chain of each sample, and the image and
+    its chains get weights (1 - m, m * w): w from a flat Dirichlet distribution, m uniform, the paper's alpha of 1.
+    """
+    if is_identity(config, channels):
+        return AugmentParams()
+    m = magnitudes(config, channels)
+    device = generator.device
+    rows = batch * max(config.augmix, 1)
+    values = _amounts(config, m, rows, height, width, generator)
+    chosen = torch.rand(batch, device=device, generator=generator) < config.p if config.p < 1 else None
+    happens = _happens(config, list(values), rows, generator)
+    if happens is not None:
+        for column, name in zip(happens.unbind(1), values, strict=True):
+            value = values[name]
+            column = column.view(-1, *(1 for _ in value.shape[1:]))
+            values[name] = torch.where(column, value, _NEUTRAL.get(name, 0.0))
+    if "noise" in values:
+        normal = torch.randn(rows, channels, height, width, device=device, generator=generator)
+        values["noise"] = normal.mul_(values["noise"].view(-1, 1, 1, 1))
+    augmix = _mixing(batch, config.augmix, generator) if config.augmix else None
+    return AugmentParams(**values, chosen=chosen, augmix=augmix)
+
+
+def _amounts(
+    config: Augment, m: dict[str, float], batch: int, height: int, width: int, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """What each operation that is on does to each sample, if it happens; of noise only the deviation (B,)."""
+    device = generator.device
+    side = min(height, width)
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return torch.empty(batch, *shape, device=device).uniform_(low, high, generator=generator)
+
+    values: dict[str, Tensor] = {}
+    if m["elastic"]:
+        nodes = math.prod(elastic_nodes(height, width))
+        normal = torch.randn(batch, 2, nodes, device=device, generator=generator)
+        values["elastic"] = normal.mul_(m["elastic"])
+    if m["cutout"]:
+        largest = (width, height, m["cutout"] * side)
+        values["cutout"] = torch.stack([uniform(0, high) for high in largest], dim=1)
+    for name, (centre, shape) in _AROUND.items():
+        if m[name]:
+            values[name] = uniform(centre - m[name], centre + m[name], *shape)
+    if m["gamma"]:
+        values["gamma"].exp_()
+    if m["grid_distortion"]:
+        limit, steps = m["grid_distortion"], config.grid_steps
+        edges = uniform(1 - limit, 1 + limit, 2, steps).cumsum(2)
+        even = torch.arange(1, steps + 1, device=device) / steps
+        # Divided by their sum, so that the outermost lines stay where they are.
+        values["grid_distortion"] = torch.nn.functional.pad(edges / edges[:, :, -1:] - even, (1, 0))
+    if m["crop"]:
+        down, right = crop_margin(m["crop"], height, width)
+        moves = [
+            torch.randint(-r, r + 1, (batch,), device=device, generator=generator) for r in (right, down)
+        ]
+        values["crop"] = torch.stack(moves, dim=1).float()
+    for name in ("hflip", "vflip"):
+        if m[name]:
+            values[name] = (uniform(0, 1) < m[name]) * -2.0 + 1
+    for name in ("blur", "noise"):
+        if m[name]:
+            values[name] = uniform(0, m[name])
+    if m["grid_mask"]:
+        unit = uniform(*(part * side for part in GRID_MASK_UNIT))
+        x, y, part = uniform(0, 1), uniform(0, 1), uniform(0, m["grid_mask"])
+        values["grid_mask"] = torch.stack([unit, x * unit, y * unit, part * unit], dim=1)
+    return values
+
+
+def _happens(config: Augment, names: list[str], batch: int, generator: torch.Generator) -> Tensor | None:
+    """(batch, names) bool: which operations happen to which sample; None is all to all."""
+    device = generator.device
+    shape = (batch, len(names))
+    chances = [probability(config, name) for name in names]
+    happens = None
+    if min(chances) < 1:
+        chance = torch.tensor(chances, device=device)
+        happens = torch.rand(shape, device=device, generator=generator) < chance
+    out = torch.zeros(shape, dtype=torch.bool, device=device)
+    units = len(names)
+    tones = [i for i, name in enumerate(names) if name in TONES]
+    if config.tone_one_of and len(tones) > 1:
+        winner = torch.randint(len(tones), (batch, 1), device=device, generator=generator)
+        out[:, tones] = torch.arange(len(tones), device=device) != winner
+        units -= len(tones) - 1
+        happens = ~out if happens is None else happens & ~out
+    depth = _depth(config, units, batch, generator)
+    if depth is not None:
+        # The depth smallest of random keys. What tone_one_of has ruled out stands behind all others.
+        keys = torch.rand(shape, device=device, generator=generator) + out
+        taken = keys <= keys.sort(dim=1).values.gather(1, depth - 1)
+        happens = taken if happens is None else happens & taken
+    return happens
+
+
+def _depth(config: Augment, units: int, batch: int, generator: torch.Generator) -> Tensor | None:
+    """(batch, 1) how many of the units each sample takes; None is all."""
+    if config.randaugment_n:
+        if config.randaugment_n >= units:
+            return None
+        return torch.full((batch, 1), config.randaugment_n, device=generator.device)
+    if config.augmix:
+        shape = (batch, 1)
+        depth = torch.randint(1, AUGMIX_DEPTH + 1, shape, device=generator.device, generator=generator)
+        return depth.clamp_(max=units)
+    return None
+
+
+def _mixing(batch: int, chains: int, generator: torch.Generator) -> Tensor:
+    """(batch, 1 + chains) weights that sum to 1."""
+    device = generator.device
+    # Normalised exponential variables are a draw from the flat Dirichlet distribution.
+    parts = torch.empty(batch, chains, device=device).exponential_(generator=generator)
+    m = torch.rand(batch, 1, device=device, generator=generator)
+    return torch.cat([1 - m, m * parts / parts.sum(1, keepdim=True)], dim=1)

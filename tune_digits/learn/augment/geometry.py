@@ -1,0 +1,194 @@
+"""All geometry of a batch as one map from output to input pixels, and one sampling."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tune_digits.learn.augment.params import AugmentParams
+
+AFFINE = ("hflip", "vflip", "crop", "zoom", "rotate", "shear", "shift")
+BENT = ("perspective", "optical_distortion", "grid_distortion")  # where straight lines or even steps get lost
+
+
+def is_warped(p: AugmentParams) -> bool:
+    """True if the params move pixels."""
+    return any(getattr(p, name) is not None for name in (*AFFINE, *BENT, "elastic"))
+
+
+def warp(images: Tensor, p: AugmentParams) -> Tensor:
+    """Fresh images float32 (B, C, H, W), sampled bilinearly where the composed map says; outside is 0."""
+    height, width = images.shape[2:]
+    # Under autocast the products would round coordinates to bfloat16.
+    with torch.autocast(images.device.type, enabled=False):
+        rows = _inverse_affine(p, len(images), height, width, images.device)
+        if any(getattr(p, name) is not None for name in BENT):
+            grid = _bent_grid(rows, p, height, width)
+        else:
+            grid = _plain_grid(rows, p, height, width)
+        # x and y planes stay apart in memory: grid_sample reads such a grid faster than interleaved pairs.
+        out = F.grid_sample(images, grid.permute(0, 2, 3, 1), align_corners=False)
+    return out.clamp_(0, 1)  # the four weights of a pixel may sum to a little more than 1
+
+
+def elastic_nodes(height: int, width: int) -> tuple[int, int]:
+    """Nodes (rows, columns) of the elastic field: 5 along the shorter side, as densely along the longer."""
+    gap = min(height, width) / 4
+    return round(height / gap) + 1, round(width / gap) + 1
+
+
+def elastic_basis(height: int, width: int) -> Tensor:
+    """Weights (K, H, W) that turn standard normal values at K nodes into a smooth field.
+
+    Bicubic interpolation, with every pixel's weights scaled to norm 1: the field has standard deviation 1 at
+    the nodes, between them and at the border alike. The smooth random field is that of Simard et al. 2003,
+    "Best practices for convolutional neural networks", made from a coarse grid instead of a blurred fine one.
+    """
+    nodes = elastic_nodes(height, width)
+    count = math.prod(nodes)
+    impulses = torch.eye(count).view(1, count, *nodes)
+    weights = F.interpolate(impulses, (height, width), mode="bicubic", align_corners=True)[0]
+    return weights / weights.norm(dim=0)
+
+
+# ── the grid: (B, 2, H, W), x and y of the place that is read, -1 to 1 across the image ──────────────
+
+
+def _plain_grid(rows: Tensor, p: AugmentParams, height: int, width: int) -> Tensor:
+    """The affine map and the elastic field in one matrix product; F.affine_grid alone takes 4 times as long."""
+    if p.elastic is not None:
+        rows = torch.cat([rows, p.elastic * min(height, width)], dim=2)
+    rows = rows * _to_grid(height, width, rows.device)
+    basis = _basis(height, width, rows.device)[: rows.shape[2]]
+    return (rows.view(len(rows) * 2, -1) @ basis).view(-1, 2, height, width)
+
+
+def _bent_grid(rows: Tensor, p: AugmentParams, height: int, width: int) -> Tensor:
+    """From the output back to the input: grid distortion, lens, perspective, the affine map, the elastic field.
+
+    The distorted grid moves columns and rows as wholes and the affine map is a sum of a part of x and a part of y,
+    so that only vectors of W and H numbers are worked on until they are added up.
+    """
+    device = rows.device
+    rows = rows * _to_grid(height, width, device)
+    if p.perspective is not None:
+        rows = _homography(rows, p.perspective, height, width)
+    x = _centred(width, device)  # (1 or B, W), pixels from the centre
+    y = _centred(height, device)
+    if p.grid_distortion is not None:
+        steps = p.grid_distortion.shape[2] - 1
+        x = x + width * (p.grid_distortion[:, 0] @ _hats(steps, width, device))
+        y = y + height * (p.grid_distortion[:, 1] @ _hats(steps, height, device))
+    along_x, along_y = rows[:, :, 0, None] * x[:, None], rows[:, :, 1, None] * y[:, None]
+    offset = rows[:, :, 2, None]
+    if p.optical_distortion is None:
+        planes = along_x[:, :, None, :] + (along_y + offset)[..., None]
+    else:
+        squares = (x / width).square()[:, None, :] + (y / height).square()[:, :, None]
+        k = p.optical_distortion.view(-1, 1, 1)
+        lens = torch.addcmul(squares, squares, squares).mul_(k).add_(1)
+        planes = along_x[:, :, None, :] + along_y[..., None]
+        planes = planes.mul_(lens[:, None]).add_(offset[..., None])
+    grid = planes if p.perspective is None else planes[:, :2] / planes[:, 2:]
+    if p.elastic is not None:
+        field = p.elastic * min(height, width) * _to_grid(height, width, device)
+        basis = _basis(height, width, device)[3:]
+        grid.view(-1, height * width).addmm_(field.view(-1, len(basis)), basis)
+    return grid
+
+
+def _inverse_affine(p: AugmentParams, batch: int, height: int, width: int, device: torch.device) -> Tensor:
+    """(B, 2, 3): the output pixel (x, y, 1), from the centre, to the input pixel.
+
+    Forward it is shift . shear . rotate . zoom, albumentations' order, after crop . flip: both backends mean the same.
+    """
+    zero, one = torch.zeros(batch, device=device), torch.ones(batch, device=device)
+    a, b, c, d = one, zero, zero, one  # the 2x2 part [[a, b], [c, d]]
+    if p.rotate is not None:
+        radians = torch.deg2rad(p.rotate)
+        cos, sin = radians.cos(), radians.sin()
+        a, b, c, d = cos, -sin, sin, cos  # the inverse of counter-clockwise, y pointing down
+    if p.shear is not None:
+        slope = torch.deg2rad(p.shear).tan()
+        b, d = b - a * slope, d - c * slope
+    if p.zoom is not None:
+        zoom_x, zoom_y = p.zoom.unbind(1)
+        a, b, c, d = a / zoom_x, b / zoom_x, c / zoom_y, d / zoom_y
+    x, y = zero, zero
+    if p.shift is not None:
+        shift_x, shift_y = p.shift[:, 0] * width, p.shift[:, 1] * height
+        x, y = -(a * shift_x + b * shift_y), -(c * shift_x + d * shift_y)
+    if p.crop is not None:
+        x, y = x - p.crop[:, 0], y - p.crop[:, 1]
+    if p.hflip is not None:
+        a, b, x = a * p.hflip, b * p.hflip, x * p.hflip
+    if p.vflip is not None:
+        c, d, y = c * p.vflip, d * p.vflip, y * p.vflip
+    return torch.stack([a, b, x, c, d, y], dim=1).view(batch, 2, 3)
+
+
+def _homography(rows: Tensor, moved: Tensor, height: int, width: int) -> Tensor:
+    """(B, 3, 3): rows (B, 2, 3) after the projective map that reads the corners at places moved by (B, 4, 2).
+
+    The unit square to a quadrilateral in closed form: Heckbert 1989, "Fundamentals of texture mapping", 2.2.3.
+    """
+    corners = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1]], device=rows.device) + moved
+    x, y = corners.unbind(2)
+    x0, x1, x2, x3 = x.unbind(1)
+    y0, y1, y2, y3 = y.unbind(1)
+    dx1, dx2, sx = x1 - x2, x3 - x2, x0 - x1 + x2 - x3
+    dy1, dy2, sy = y1 - y2, y3 - y2, y0 - y1 + y2 - y3
+    below = dx1 * dy2 - dx2 * dy1
+    g, h = (sx * dy2 - dx2 * sy) / below, (dx1 * sy - sx * dy1) / below
+    one = torch.ones_like(g)
+    square_to_quad = [
+        x1 - x0 + g * x1,
+        x3 - x0 + h * x3,
+        x0,
+        y1 - y0 + g * y1,
+        y3 - y0 + h * y3,
+        y0,
+        g,
+        h,
+        one,
+    ]
+    matrix = torch.stack(square_to_quad, dim=1).view(-1, 3, 3)
+    w, h_ = float(width), float(height)
+    to_pixels = torch.tensor([[w, 0, -w / 2], [0, h_, -h_ / 2], [0, 0, 1]], device=rows.device)
+    from_pixels = torch.tensor([[1 / w, 0, 0.5], [0, 1 / h_, 0.5], [0, 0, 1]], device=rows.device)
+    last = torch.tensor([[[0.0, 0, 1]]], device=rows.device).expand(len(rows), 1, 3)
+    return torch.cat([rows, last], dim=1) @ (to_pixels @ matrix @ from_pixels)
+
+
+# ── constants of a size ──────────────────────────────────────────────────────────────────────────────
+
+
+@lru_cache(maxsize=32)
+def _basis(height: int, width: int, device: torch.device) -> Tensor:
+    """(3 + K, H * W): x and y of the pixel centres from the image centre, ones, and the elastic weights."""
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    affine = torch.stack([x - (width - 1) / 2, y - (height - 1) / 2, torch.ones(height, width)])
+    return torch.cat([affine, elastic_basis(height, width)]).flatten(1).to(device)
+
+
+@lru_cache(maxsize=32)
+def _to_grid(height: int, width: int, device: torch.device) -> Tensor:
+    """(2, 1): from pixels to grid_sample's -1 to 1 across the image."""
+    return torch.tensor([[2 / width], [2 / height]], device=device)
+
+
+@lru_cache(maxsize=32)
+def _centred(length: int, device: torch.device) -> Tensor:
+    return (torch.arange(length, device=device) - (length - 1) / 2)[None]
+
+
+@lru_cache(maxsize=32)
+def _hats(steps: int, length: int, device: torch.device) -> Tensor:
+    """(S + 1, length): linear interpolation at the pixel centres between S + 1 even lines, edge to edge."""
+    place = (torch.arange(length) + 0.5) * (steps / length)
+    lines = torch.arange(steps + 1)[:, None]
+    return (1 - (place - lines).abs()).clamp_(min=0).to(device)

@@ -1,0 +1,136 @@
+"""Blur, brightness, contrast, colour, gamma, noise and masks of a batch; nothing here moves pixels."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from tune_digits.learn.augment.magnitudes import largest
+from tune_digits.learn.augment.params import AugmentParams
+
+TONE = ("contrast", "brightness", "saturation", "hue", "gamma")
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in YIQ and in OpenCV's grey
+_BLUR_REACH = 3.5  # sigmas on each side
+
+
+def is_changed(p: AugmentParams) -> bool:
+    """True if the params change pixels in place (all but the blur)."""
+    return any(getattr(p, name) is not None for name in (*TONE, "noise", "cutout", "grid_mask"))
+
+
+def change_pixels_(images: Tensor, p: AugmentParams) -> None:
+    """Tone, noise and masks, in place: float32 (B, C, H, W) in [0, 1]."""
+    if any(getattr(p, name) is not None for name in TONE):
+        _tone_(images, p)
+    if p.noise is not None:
+        images.add_(p.noise).clamp_(0, 1)
+    if p.cutout is not None:
+        _cut_(images, p.cutout)
+    if p.grid_mask is not None:
+        _mask_(images, p.grid_mask)
+
+
+def blur(images: Tensor, sigma: Tensor) -> Tensor:
+    """Gaussian blur with each sample's sigma (B,), in parts of the shorter side; the border is mirrored.
+
+    A matrix per sample and axis: convolutions with a kernel per sample run as slow grouped ones.
+    """
+    height, width = images.shape[2:]
+    sigma = sigma * min(height, width)
+    reach = math.ceil(_BLUR_REACH * largest("blur") * min(height, width))
+    offsets = torch.arange(reach + 1, device=images.device)
+    weights = torch.exp(-0.5 * (offsets / sigma.clamp(min=1e-3)[:, None]) ** 2)
+    weights = weights / (2 * weights.sum(1, keepdim=True) - 1)  # the middle is there once, all others twice
+    with torch.autocast(images.device.type, enabled=False):
+        rows, columns = (
+            (weights @ _mirrored(reach, length, images.device)).view(-1, 1, length, length)
+            for length in (height, width)
+        )
+        out = rows @ images @ columns.mT
+    return out.clamp_(0, 1)
+
+
+@lru_cache(maxsize=32)
+def _mirrored(reach: int, length: int, device: torch.device) -> Tensor:
+    """(reach + 1, length * length): at [d, i * length + j] how often pixel i finds j at distance d.
+
+    Beyond the border stands the mirror image without the border pixel itself (OpenCV's BORDER_REFLECT_101).
+    """
+    period = max(2 * (length - 1), 1)
+    found = torch.zeros(reach + 1, length, length)
+    pixels = torch.arange(length)
+    for offset in range(-reach, reach + 1):
+        place = (pixels + offset) % period
+        found[abs(offset), pixels, torch.minimum(place, period - place) % length] += 1
+    return found.flatten(1).to(device)
+
+
+def _tone_(images: Tensor, p: AugmentParams) -> None:
+    """clamp(colour(contrast * (image + brightness - mean) + mean)) ** gamma, with the mean of image + brightness."""
+    if p.contrast is not None:
+        # No clamp between brightness and contrast: it would lose what the second brings back into range.
+        mean = images.flatten(1).mean(1)
+        images.mul_(_column(p.contrast)).add_(_column((1 - p.contrast) * mean))
+    if p.brightness is not None:
+        images.add_(_column(p.brightness))
+    if p.saturation is not None or p.hue is not None:
+        with torch.autocast(images.device.type, enabled=False):
+            images.copy_((colour_matrix(p.saturation, p.hue) @ images.flatten(2)).view_as(images))
+    images.clamp_(0, 1)
+    if p.gamma is not None:
+        # On a CPU exp(g * log(x)) takes a fifth of the time on dense images and 7 times as long on zeros.
+        images.pow_(_column(p.gamma))
+
+
+def colour_matrix(saturation: Tensor | None, hue: Tensor | None) -> Tensor:
+    """(B, 3, 3) on RGB: YIQ's two colour axes scaled by saturation (B,) and turned by hue (B,) parts of a circle.
+
+    Linear, so that both are one product; luma stays. A turn in HSV, as in torchvision, keeps the largest and
+    smallest channel instead and costs several times as much.
+    """
+    given = saturation if saturation is not None else hue
+    saturation = torch.ones_like(given) if saturation is None else saturation
+    angle = torch.zeros_like(given) if hue is None else hue * (2 * math.pi)
+    parts = torch.stack([torch.ones_like(given), saturation * angle.cos(), saturation * angle.sin()], dim=1)
+    return (parts @ _colour_basis(given.device)).view(-1, 3, 3)
+
+
+@lru_cache(maxsize=8)
+def _colour_basis(device: torch.device) -> Tensor:
+    """(3, 9): the parts of a colour matrix that are grey, colour as it is, and colour turned by 90 degrees."""
+    luma = torch.tensor(LUMA, dtype=torch.float64)
+    grey = luma.expand(3, 3)
+    yiq = torch.stack(
+        [luma, torch.tensor([0.596, -0.274, -0.322]).double(), torch.tensor([0.211, -0.523, 0.312]).double()]
+    )
+    turn = torch.tensor([[0, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=torch.float64)
+    turned = torch.linalg.inv(yiq) @ turn @ yiq
+    return torch.stack([grey, torch.eye(3) - grey, turned]).flatten(1).float().to(device)
+
+
+def _cut_(images: Tensor, cutout: Tensor) -> None:
+    """Set a square to 0 (DeVries and Taylor 2017, arXiv:1708.04552); pixels count by their centres."""
+    height, width = images.shape[2:]
+    x, y, side = cutout.unsqueeze(2).unbind(1)
+    half = side / 2
+    rows = ((torch.arange(height, device=images.device) + 0.5 - y).abs() < half).float()
+    columns = ((torch.arange(width, device=images.device) + 0.5 - x).abs() < half).float()
+    # Float masks: boolean ones and masked_fill take 1.6 times as long on a CPU.
+    images.mul_(1 - rows[:, None, :, None] * columns[:, None, None, :])
+
+
+def _mask_(images: Tensor, grid: Tensor) -> None:
+    """Set the squares of a grid to 0 (GridMask: Chen et al. 2020, arXiv:2001.04086; not rotated)."""
+    height, width = images.shape[2:]
+    unit, x, y, side = grid.unsqueeze(2).unbind(1)
+    unit = unit.clamp(min=1)  # 0 where no mask happens
+    rows = (torch.remainder(torch.arange(height, device=images.device) + 0.5 - y, unit) < side).float()
+    columns = (torch.remainder(torch.arange(width, device=images.device) + 0.5 - x, unit) < side).float()
+    images.mul_(1 - rows[:, None, :, None] * columns[:, None, None, :])
+
+
+def _column(values: Tensor) -> Tensor:
+    return values.view(-1, 1, 1, 1)
