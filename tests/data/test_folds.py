@@ -3,7 +3,8 @@ import pytest
 
 from tune_digits.config import Cv
 from tune_digits.data.dataset import Target
-from tune_digits.data.folds import make_folds, subset_rows
+from tune_digits.data.folds import make_folds
+from tune_digits.data.subset import subset_rows
 from tune_digits.errors import DataError
 
 RNG = np.random.default_rng(0)

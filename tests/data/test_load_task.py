@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tune_digits.config import Cv, Data, RowGroups
-from tune_digits.data.folds import make_folds, subset_rows
+from tune_digits.data.folds import make_folds
+from tune_digits.data.subset import subset_rows
 from tune_digits.data.load import LOADERS, load_task
 from tune_digits.errors import DataError
 

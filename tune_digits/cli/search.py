@@ -157,7 +157,7 @@ def prepare(study: Study, address: str | None, screen: Screen) -> tuple[Task, An
     from dataclasses import replace
     from threading import Thread
 
-    from tune_digits.tune.resources import plan_slots, start_ray
+    from tune_digits.tune.resources import plan_slots, start_ray, warm_up
 
     # reading the data, importing what the search needs and starting Ray take seconds each; side by side they
     # take little more than the longest
@@ -174,13 +174,15 @@ def prepare(study: Study, address: str | None, screen: Screen) -> tuple[Task, An
         import tune_digits.tune.tracking  # noqa: F401
 
     reader = Thread(target=load)
-    cpus, gpus = start_ray(address, meanwhile=reader.start)
+    slots = plan_slots(study.resources, *start_ray(address, meanwhile=reader.start))
+    warm_up(slots.at_once)
     reader.join()
     if "error" in loaded:
         raise loaded["error"]
     task = loaded["task"]
 
-    from tune_digits.data.folds import make_folds, subset_rows
+    from tune_digits.data.folds import make_folds
+    from tune_digits.data.subset import subset_rows
 
     screen.say(task.describe())
     train = task.train
@@ -198,7 +200,6 @@ def prepare(study: Study, address: str | None, screen: Screen) -> tuple[Task, An
         count = len(set(task.train.groups.tolist()))
         screen.say(f"{len(folds)} folds of whole groups ({count:,} groups), stratified by class")
     check_augmentation(study, task)
-    slots = plan_slots(study.resources, cpus, gpus)
     screen.say(f"trainings: {slots.describe()}")
     return task, folds, slots
 

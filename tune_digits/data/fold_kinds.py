@@ -1,0 +1,89 @@
+"""The ways of dealing rows to folds. N samples, T targets.
+
+Each gives the validation parts of one repeat, int arrays of rows: `cv.folds` of them, or the holdout alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from tune_digits.config import Cv
+
+MOST_PARTS = 20  # of a stratified holdout of whole groups, which is some of so many parts
+
+
+def _strata(labels: np.ndarray, least: int) -> np.ndarray:
+    """One code per combination of labels, (N,). Combinations with fewer rows than `least` join the commonest."""
+    _, codes, counts = np.unique(labels, axis=0, return_inverse=True, return_counts=True)
+    codes = codes.reshape(-1)
+    return np.where(counts[codes] < least, np.argmax(counts), codes)
+
+
+def _stratified(labels: np.ndarray, groups: np.ndarray | None, cv: Cv, seed: int) -> list[np.ndarray]:
+    from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
+
+    strata = _strata(labels, 2 if cv.holdout else cv.folds)
+    return _split(StratifiedKFold, StratifiedShuffleSplit, strata, None, cv, seed)
+
+
+def _multilabel(labels: np.ndarray, groups: np.ndarray | None, cv: Cv, seed: int) -> list[np.ndarray]:
+    """Iterative stratification (Sechidis et al. 2011): every class of every target evenly, the rarest first."""
+    from iterstrat.ml_stratifiers import MultilabelStratifiedKFold, MultilabelStratifiedShuffleSplit
+
+    one_hot = np.concatenate([column[:, None] == np.unique(column) for column in labels.T], axis=1)
+    return _split(MultilabelStratifiedKFold, MultilabelStratifiedShuffleSplit, one_hot, None, cv, seed)
+
+
+def _random(labels: np.ndarray, groups: np.ndarray | None, cv: Cv, seed: int) -> list[np.ndarray]:
+    from sklearn.model_selection import KFold, ShuffleSplit
+
+    return _split(KFold, ShuffleSplit, labels, None, cv, seed)
+
+
+def _grouped(labels: np.ndarray, groups: np.ndarray | None, cv: Cv, seed: int) -> list[np.ndarray]:
+    from sklearn.model_selection import GroupKFold, GroupShuffleSplit
+
+    return _split(GroupKFold, GroupShuffleSplit, labels, groups, cv, seed)
+
+
+def _stratified_grouped(labels: np.ndarray, groups: np.ndarray | None, cv: Cv, seed: int) -> list[np.ndarray]:
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    taken, parts = 1, cv.folds
+    if cv.holdout is not None:
+        most = min(MOST_PARTS, len(np.unique(groups)))
+        share = Fraction(cv.holdout).limit_denominator(most)
+        parts = share.denominator if 0 < share < 1 else most
+        taken = min(max(1, share.numerator), parts - 1) if share else 1
+    cells = np.concatenate([labels, groups[:, None]], axis=1)
+    if labels.shape[1] > 1 and len(np.unique(cells, axis=0)) == len(np.unique(labels, axis=0)):
+        # a combination that is all in one group cannot be dealt evenly; the classes of one target can
+        labels = labels[:, [np.argmax(labels.max(axis=0))]]
+    strata = _strata(labels, parts)
+    splitter = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
+    valid = [v for _, v in splitter.split(labels, strata, groups)]
+    return valid if cv.holdout is None else [np.concatenate(valid[:taken])]
+
+
+KINDS: dict[str, Callable[[np.ndarray, np.ndarray | None, Cv, int], list[np.ndarray]]] = {
+    "stratified": _stratified,
+    "grouped": _grouped,
+    "stratified_grouped": _stratified_grouped,
+    "multilabel": _multilabel,
+    "random": _random,
+}
+
+
+def _split(
+    folds: Any, shuffle: Any, y: np.ndarray, groups: np.ndarray | None, cv: Cv, seed: int
+) -> list[np.ndarray]:
+    """The validation parts that scikit-learn's splitter of that kind makes."""
+    if cv.holdout is None:
+        splitter = folds(cv.folds, shuffle=True, random_state=seed)
+    else:
+        splitter = shuffle(1, test_size=cv.holdout, random_state=seed)
+    return [valid for _, valid in splitter.split(y, y, groups)]

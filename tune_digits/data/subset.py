@@ -1,0 +1,41 @@
+"""Fewer rows, drawn evenly. N samples, T targets."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tune_digits.errors import DataError
+
+
+def subset_rows(labels: np.ndarray, groups: np.ndarray | None, n: int, seed: int) -> np.ndarray:
+    """n of the N rows, drawn at random but evenly: int64 (n,), sorted.
+
+    labels: int64 (N, T); groups: int64 (N,) or None. Each class (combination of labels) gives the same number
+    of rows, within one, as long as it has them; within a class so does each group.
+
+    Raises DataError when n is larger than N.
+    """
+    if n > len(labels):
+        raise DataError(f"data.subset is {n:,}, but there are only {len(labels):,} training samples.")
+    classes = codes_of(labels)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    # Put every cell's first row before any second one; then the same for every class, keeping that order.
+    if groups is not None:
+        cells = codes_of(np.stack([classes, groups], axis=1))
+        order = order[np.argsort(_occurrence(cells[order]), kind="stable")]
+    order = order[np.argsort(_occurrence(classes[order]), kind="stable")]
+    return np.sort(order[:n]).astype(np.int64)
+
+
+def codes_of(rows: np.ndarray) -> np.ndarray:
+    """A number for each distinct row of (N, M): int64 (N,)."""
+    return np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def _occurrence(codes: np.ndarray) -> np.ndarray:
+    """For each entry of codes (N,), how many equal ones stand before it: [5, 7, 5, 5] -> [0, 0, 1, 2]."""
+    by_code = np.argsort(codes, kind="stable")
+    _, starts, counts = np.unique(codes[by_code], return_index=True, return_counts=True)
+    rank = np.empty(len(codes), np.int64)
+    rank[by_code] = np.arange(len(codes)) - np.repeat(starts, counts)
+    return rank
