@@ -1,9 +1,13 @@
-"""MixUp and CutMix against their formulas, by hand-made and by drawn parameters."""
+"""MixUp, CutMix and FMix against their formulas, by hand-made and by drawn parameters."""
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from scipy import stats
 
 from tune_digits.config import Mix
@@ -11,6 +15,7 @@ from tune_digits.learn import mix
 from tune_digits.learn.mix import MixParams
 
 MIXUP, CUTMIX, BOTH = Mix(mixup_alpha=0.4), Mix(cutmix_alpha=1.0), Mix(mixup_alpha=0.4, cutmix_alpha=1.0)
+FMIX = Mix(fmix_alpha=1.0)
 DRAWS = 2000
 
 
@@ -23,9 +28,15 @@ def batch(size: int = 6, height: int = 9, width: int = 7) -> tuple[torch.Tensor,
     return images, torch.rand(size, 4, generator=generator(1)).softmax(1)
 
 
-def draws(config: Mix, height: int = 28, width: int = 20) -> list[MixParams | None]:
+def draws(config: Mix, height: int = 28, width: int = 20, count: int = DRAWS) -> list[MixParams | None]:
     g = generator()
-    return [mix.draw(config, 8, height, width, g) for _ in range(DRAWS)]
+    return [mix.draw(config, 8, height, width, g) for _ in range(count)]
+
+
+def kind_of(params: MixParams | None) -> str:
+    if params is None:
+        return "none"
+    return "cutmix" if params.box is not None else "mixup" if params.mask is None else "fmix"
 
 
 def test_mixup_is_its_formula():
@@ -47,7 +58,7 @@ def test_cutmix_is_its_formula():
     torch.testing.assert_close(y, (51 * targets + 12 * targets[partner]) / 63)
 
 
-@pytest.mark.parametrize("config", [MIXUP, CUTMIX, BOTH], ids=["mixup", "cutmix", "both"])
+@pytest.mark.parametrize("config", [MIXUP, CUTMIX, BOTH, FMIX], ids=["mixup", "cutmix", "both", "fmix"])
 def test_targets_stay_probabilities_and_inputs_stay_as_they_are(config):
     images, targets = batch()
     before = images.clone(), targets.clone()
@@ -64,11 +75,12 @@ def test_targets_stay_probabilities_and_inputs_stay_as_they_are(config):
 
 
 @pytest.mark.parametrize("size", [(8, 8), (28, 20)], ids=str)
-def test_cutmix_share_is_the_real_share_of_pixels(size):
+@pytest.mark.parametrize("config", [CUTMIX, FMIX], ids=["cutmix", "fmix"])
+def test_share_is_the_real_share_of_pixels(size, config):
     own = torch.arange(2.0).view(2, 1, 1, 1).expand(2, 1, *size)  # sample 0 is black, sample 1 white
     swap = torch.tensor([1, 0])
-    for params in draws(CUTMIX, *size)[:200]:
-        x, _ = mix.apply(own, torch.eye(2), MixParams(swap, params.share, params.box))
+    for params in draws(config, *size, count=200):
+        x, _ = mix.apply(own, torch.eye(2), MixParams(swap, params.share, params.box, params.mask))
         assert 1 - x[0].mean().item() == pytest.approx(params.share, abs=1e-6)
         assert x[1].mean().item() == pytest.approx(params.share, abs=1e-6)
 
@@ -120,3 +132,96 @@ def test_same_seed_same_mix():
     assert torch.equal(first.partner, again.partner)
     assert (first.share, first.box) == (again.share, again.box)
     assert first.share != other.share
+
+
+# ── FMix ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_fmix_is_its_formula():
+    images, targets = batch()
+    partner, mask = torch.tensor([5, 4, 3, 2, 1, 0]), torch.rand(9, 7, generator=generator(2)) < 0.4
+    share = mask.float().mean().item()
+    x, y = mix.apply(images, targets, MixParams(partner, share, mask=mask))
+    torch.testing.assert_close(x, images * mask + images[partner] * ~mask)
+    torch.testing.assert_close(y, share * targets + (1 - share) * targets[partner])
+
+
+@pytest.mark.parametrize("size", [(8, 8), (28, 20), (9, 7), (1, 5)], ids=str)
+def test_fmix_masks_have_the_asked_area_within_a_pixel(size):
+    rng = np.random.default_rng(0)
+    for share in [0.0, 1.0, 0.5, *rng.random(50)]:
+        mask = mix.fmix_mask(share, *size, 3.0, rng)
+        assert mask.shape == size
+        assert mask.dtype == bool
+        assert mask.sum() in (math.floor(share * mask.size), math.ceil(share * mask.size))
+
+
+def test_fmix_shares_are_beta_distributed():
+    shares = [params.share for params in draws(Mix(fmix_alpha=0.7), 64, 64, count=500)]
+    assert stats.kstest(shares, stats.beta(0.7, 0.7).cdf).pvalue > 0.001
+
+
+def borders(decay: float) -> float:
+    """Mean part of neighbouring pixels on different sides of a mask of half the image."""
+    rng = np.random.default_rng(0)
+    masks = np.stack([mix.fmix_mask(0.5, 32, 32, decay, rng) for _ in range(100)])
+    return float((masks[:, 1:] != masks[:, :-1]).mean())
+
+
+def test_fmix_masks_are_of_low_frequencies_and_decay_makes_them_rounder():
+    noise, default, round_ = borders(0.0), borders(3.0), borders(6.0)
+    assert noise == pytest.approx(0.5, abs=0.02)  # no decay is white noise
+    assert round_ < default < 0.2 * noise
+
+
+def test_fmix_spectrum_falls_with_the_power_decay():
+    """The grey image behind the masks, seen through many thresholds: power ~ frequency^(-2 decay)."""
+    rng = np.random.default_rng(0)
+    power = np.zeros((64, 64))
+    for _ in range(300):
+        mask = mix.fmix_mask(rng.uniform(0.2, 0.8), 64, 64, 1.0, rng)
+        power += np.abs(np.fft.fft2(mask - mask.mean())) ** 2
+    frequency = np.hypot(np.fft.fftfreq(64)[:, None], np.fft.fftfreq(64)[None])
+    middle = (frequency > 2 / 64) & (frequency < 8 / 64)
+    slope = np.polyfit(np.log(frequency[middle]), np.log(power[middle]), 1)[0]
+    # cutting at a threshold makes edges, whose own spectrum is flatter
+    assert -2.3 < slope < -1.3
+
+
+# ── the choice among them ────────────────────────────────────────────────────────────────────────────
+
+
+def test_kinds_are_chosen_by_their_weights():
+    # the Bengali recipe: nothing, MixUp and CutMix as 0.2, 0.3, 0.5
+    bengali = Mix(p=0.8, mixup_alpha=0.4, cutmix_alpha=1.0, mixup_weight=0.3, cutmix_weight=0.5)
+    three = Mix(mixup_alpha=1, cutmix_alpha=1, fmix_alpha=1, mixup_weight=1, cutmix_weight=2, fmix_weight=5)
+    for config, expected in [
+        (bengali, {"none": 0.2, "mixup": 0.3, "cutmix": 0.5}),
+        (three, {"mixup": 1 / 8, "cutmix": 2 / 8, "fmix": 5 / 8}),
+    ]:
+        kinds = [kind_of(params) for params in draws(config, 8, 8)]
+        counts = [kinds.count(kind) for kind in expected]
+        assert sum(counts) == DRAWS
+        assert stats.chisquare(counts, [DRAWS * share for share in expected.values()]).pvalue > 0.001
+
+
+def test_a_kind_of_weight_zero_is_never_chosen_and_not_all_may_be():
+    config = Mix(mixup_alpha=1, cutmix_alpha=1, fmix_alpha=1, mixup_weight=0, fmix_weight=0)
+    assert {kind_of(params) for params in draws(config, 8, 8, count=100)} == {"cutmix"}
+    with pytest.raises(ValidationError, match="mixup_weight and fmix_weight: all that are on weigh 0"):
+        Mix(mixup_alpha=1, fmix_alpha=1, mixup_weight=0, fmix_weight=0)
+
+
+def test_mixing_ends_before_the_last_epochs():
+    config = Mix(mixup_alpha=1, off_last=3)
+    assert [mix.is_active(config, epoch, 8) for epoch in range(8)] == [True] * 5 + [False] * 3
+    assert all(mix.is_active(MIXUP, epoch, 8) for epoch in range(8))
+    assert not mix.is_active(Mix(), 0, 8)
+    assert not mix.is_active(Mix(mixup_alpha=1, p=0), 0, 8)
+
+
+def test_draws_of_mixup_and_cutmix_stay_what_they_were():
+    """Golden: a search of an earlier version replays."""
+    drawn = draws(BOTH, count=6)
+    assert [kind_of(p) for p in drawn] == ["cutmix", "mixup", "cutmix", "cutmix", "cutmix", "cutmix"]
+    assert [round(p.share, 6) for p in drawn] == [0.839286, 0.915017, 0.607143, 0.985714, 0.803571, 0.675]

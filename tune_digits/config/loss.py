@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from tune_digits.config.part import BelowOne, Fraction, NonNegative, Part
 
@@ -50,6 +51,14 @@ class _Loss(Part):
     temperature: Annotated[float, Field(gt=0, le=100)] = Field(
         2.0, description="of distillation: logits of both sides are divided by it"
     )
+
+    @field_validator("teacher")
+    @classmethod
+    def _exists(cls, value: str | None, info: ValidationInfo) -> str | None:
+        # only where a study is read: a trained network needs its teacher no more
+        if value is not None and (info.context or {}).get("check_files") and not Path(value).is_file():
+            raise ValueError("there is no such file; give an .npz with the array `proba`")
+        return value
 
     @model_validator(mode="after")
     def _knobs_go_together(self) -> _Loss:
