@@ -157,7 +157,7 @@ def prepare(study: Study, address: str | None, screen: Screen) -> tuple[Task, An
     from dataclasses import replace
     from threading import Thread
 
-    from tune_digits.tune.resources import plan_slots, start_ray, warm_up
+    from tune_digits.tune.resources import plan_slots, start_ray
 
     # reading the data, importing what the search needs and starting Ray take seconds each; side by side they
     # take little more than the longest
@@ -175,7 +175,6 @@ def prepare(study: Study, address: str | None, screen: Screen) -> tuple[Task, An
 
     reader = Thread(target=load)
     slots = plan_slots(study.resources, *start_ray(address, meanwhile=reader.start))
-    warm_up(slots.at_once)
     reader.join()
     if "error" in loaded:
         raise loaded["error"]

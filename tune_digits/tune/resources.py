@@ -7,8 +7,9 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from tune_digits.config import Resources
 from tune_digits.errors import ConfigError
@@ -88,18 +89,53 @@ def start_ray(
     meanwhile()
     address = address or os.environ.get("RAY_ADDRESS")
     if not ray.is_initialized():
-        local = {} if address else {"num_cpus": available_cores(), "include_dashboard": False}
-        ray.init(
-            address=address,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            configure_logging=True,
-            **local,
-        )
+        options: dict[str, Any] = {
+            "logging_level": logging.ERROR,
+            "log_to_driver": False,
+            "configure_logging": True,
+        }
+        if address:
+            ray.init(address=address, **options)
+        else:
+            with _without_servers():
+                ray.init(
+                    num_cpus=available_cores(),
+                    include_dashboard=False,
+                    # Tune's actors have an environment of their own: workers started ahead are never used
+                    _system_config={"prestart_worker_first_driver": False},
+                    **options,
+                )
     for name in ("ray", "ray.tune"):
         logging.getLogger(name).setLevel(logging.ERROR)
     total = ray.cluster_resources()
     return total.get("CPU", 0.0), total.get("GPU", 0.0)
+
+
+@contextlib.contextmanager
+def _without_servers() -> Iterator[None]:
+    """Start a local Ray without three of its processes, which take a core for two seconds and are of no use here.
+
+    The autoscaler's monitor (one machine has nothing to scale), the log monitor (what it forwards is switched off),
+    and the server of the dashboard (include_dashboard=False starts it all the same).
+    """
+    from ray._private.node import Node
+
+    def no_api_server(node: Any, **_: Any) -> None:
+        node._webui_url = ""
+
+    without = {
+        "start_monitor": lambda node: None,
+        "start_log_monitor": lambda node: None,
+        "start_api_server": no_api_server,
+    }
+    kept = {name: getattr(Node, name) for name in without if hasattr(Node, name)}
+    for name in kept:
+        setattr(Node, name, without[name])
+    try:
+        yield
+    finally:
+        for name, method in kept.items():
+            setattr(Node, name, method)
 
 
 def available_cores() -> int:

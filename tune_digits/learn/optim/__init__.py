@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from tune_digits.config import Adam, AdamW, Lamb, Muon, NAdam, Optimizer, RAdam, RmsProp, Sgd
+from tune_digits.learn.optim import lean
 from tune_digits.learn.optim.keras import KerasAdam, KerasRMSprop, KerasSGD
 from tune_digits.learn.optim.wrappers import CountInState, Lookahead
 
@@ -22,26 +23,26 @@ def sgd(groups: Groups, config: Sgd, fused: bool | None) -> torch.optim.Optimize
     """Stochastic gradient descent with momentum."""
     if config.arithmetic == "keras":
         return KerasSGD(groups, config.lr, config.momentum, config.nesterov)
-    return torch.optim.SGD(
+    return lean.SGD(
         groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=fused
     )
 
 
 def adam(groups: Groups, config: Adam, fused: bool | None) -> torch.optim.Optimizer:
     """Adam (arXiv:1412.6980); weight decay is added to the gradient (Keras's arithmetic: decoupled)."""
-    kind = torch.optim.Adam if config.arithmetic == "torch" else KerasAdam
+    kind = lean.Adam if config.arithmetic == "torch" else KerasAdam
     return kind(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps, fused=fused)
 
 
 def adamw(groups: Groups, config: AdamW, fused: bool | None) -> torch.optim.Optimizer:
     """Adam with decoupled weight decay, scaled by the learning rate (arXiv:1711.05101)."""
-    kind = torch.optim.AdamW if config.arithmetic == "torch" else KerasAdam
+    kind = lean.AdamW if config.arithmetic == "torch" else KerasAdam
     return kind(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps, fused=fused)
 
 
 def radam(groups: Groups, config: RAdam, fused: bool | None) -> torch.optim.Optimizer:
     """Rectified Adam (arXiv:1908.03265). With lookahead_k and centralize it is Ranger. No fused kernel exists."""
-    return torch.optim.RAdam(
+    return lean.RAdam(
         groups,
         lr=config.lr,
         betas=(config.beta1, config.beta2),
@@ -52,7 +53,7 @@ def radam(groups: Groups, config: RAdam, fused: bool | None) -> torch.optim.Opti
 
 def nadam(groups: Groups, config: NAdam, fused: bool | None) -> torch.optim.Optimizer:
     """Adam with Nesterov's momentum (Dozat 2016). No fused kernel exists."""
-    return torch.optim.NAdam(
+    return lean.NAdam(
         groups,
         lr=config.lr,
         betas=(config.beta1, config.beta2),
@@ -63,7 +64,7 @@ def nadam(groups: Groups, config: NAdam, fused: bool | None) -> torch.optim.Opti
 
 
 def lamb(groups: Groups, config: Lamb, fused: bool | None) -> torch.optim.Optimizer:
-    """LAMB (arXiv:1904.00962, third version: without bias correction), of pytorch-optimizer."""
+    """LAMB (arXiv:1904.00962) of pytorch-optimizer, which corrects the bias of the first moment alone."""
     # over a second to import: only for those who use it
     from pytorch_optimizer import Lamb
 
@@ -74,7 +75,7 @@ def rmsprop(groups: Groups, config: RmsProp, fused: bool | None) -> torch.optim.
     """RMSprop (Hinton's lecture 6e, 2012). No fused kernel exists; PyTorch's own choice is the fastest."""
     if config.arithmetic == "keras":
         return KerasRMSprop(groups, config.lr, config.alpha, config.momentum, config.eps)
-    return torch.optim.RMSprop(
+    return lean.RMSprop(
         groups, lr=config.lr, alpha=config.alpha, momentum=config.momentum, eps=config.eps
     )
 

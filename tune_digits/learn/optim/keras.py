@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tune_digits.learn.optim import lean
+
 
 class _Keras(torch.optim.Optimizer):
     """Goes over the groups; `update` takes parameters and gradients of one of them."""
@@ -87,7 +89,7 @@ class KerasRMSprop(_Keras):
             torch._foreach_addcdiv_(params, grads, roots, -group["lr"])
 
 
-class KerasAdam(torch.optim.AdamW):
+class KerasAdam(lean.AdamW):  # type: ignore[misc,valid-type]
     """Adam whose eps is added before v's bias is corrected, `epsilon hat` in arXiv:1412.6980.
 
     That is PyTorch's with eps / sqrt(1 - beta2^t) in the place of eps, 32 times as much at first.
