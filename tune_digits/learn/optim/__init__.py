@@ -23,9 +23,7 @@ def sgd(groups: Groups, config: Sgd, fused: bool | None) -> torch.optim.Optimize
     """Stochastic gradient descent with momentum."""
     if config.arithmetic == "keras":
         return KerasSGD(groups, config.lr, config.momentum, config.nesterov)
-    return lean.SGD(
-        groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=fused
-    )
+    return lean.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=fused)
 
 
 def adam(groups: Groups, config: Adam, fused: bool | None) -> torch.optim.Optimizer:
@@ -75,9 +73,7 @@ def rmsprop(groups: Groups, config: RmsProp, fused: bool | None) -> torch.optim.
     """RMSprop (Hinton's lecture 6e, 2012). No fused kernel exists; PyTorch's own choice is the fastest."""
     if config.arithmetic == "keras":
         return KerasRMSprop(groups, config.lr, config.alpha, config.momentum, config.eps)
-    return lean.RMSprop(
-        groups, lr=config.lr, alpha=config.alpha, momentum=config.momentum, eps=config.eps
-    )
+    return lean.RMSprop(groups, lr=config.lr, alpha=config.alpha, momentum=config.momentum, eps=config.eps)
 
 
 def muon(groups: Groups, config: Muon, fused: bool | None) -> torch.optim.Optimizer:
