@@ -493,6 +493,8 @@ OHEM = {"name": "cross_entropy", "reduction": "ohem"}
     [
         ({"loss": OHEM}, r"would keep every sample in all 8 epochs"),
         ({"loss": OHEM, "train": {"epochs": 31}}, r"in all 31 epochs .* falls only after epoch 30"),
+        ({"mix": {"mixup_alpha": 1}, "augment": {"augmix_jsd": 12}}, "use one of them"),
+        ({"augment": {"augmix_jsd": 12, "backend": "albumentations"}}, "set augment.backend: batched"),
         ({"mix": {"mixup_alpha": 1, "off_last": 8}}, r"mix\.off_last 8 leaves none of the 8 epochs"),
     ],
     ids=str,

@@ -42,7 +42,7 @@ class TrialConfig(Part):
                 f"loss.reduction: ohem would keep every sample in all {epochs} epochs (train.epochs): its rate "
                 f"falls only after epoch {self.loss.ohem_start}; lower loss.ohem_start or loss.ohem_rate"
             )
-        if getattr(self.augment, "augmix_jsd", 0) > 0:
+        if self.augment.augmix_jsd > 0:
             if mixes:
                 raise ValueError(
                     "augment.augmix_jsd compares views of one image, mix makes one image of two: use one of them"

@@ -129,8 +129,9 @@ def loss_per_sample(
     targets: probabilities >= 0 that add up to 1 within each head. Logits of any float type; the loss itself
     is computed in float32, also under autocast. class_counts: float (K,), see `class_weights`; a soft target
     weighs what its classes weigh on average, sum q_k w_k, before smoothing; distillation is not weighted. A
-    batch's mean divides by B, not by the sum of weights. teacher: float (B, K), the teacher's probabilities of the same (mixed alike) samples;
-    given if and only if config.teacher_weight > 0. Center loss is added by the caller.
+    batch's mean divides by B, not by the sum of weights. teacher: float (B, K), the teacher's probabilities
+    (`teacher.read_teacher`) of the same samples, mixed alike; given if and only if config.teacher_weight > 0.
+    Center loss is added by the caller.
     """
     loss = LOSSES[config.name]
     logits, targets = logits.float(), targets.float()
