@@ -2,12 +2,10 @@
 
 Import this module only where the backend is asked for: albumentations takes seconds to load.
 
-The knobs mean here what they mean in `augment.py`. Four stock transforms do not say the same and are adapted:
-  Affine           truncates shifts to whole pixels: a shift of 0.1 of 28 pixels loses 43 % of its variance
-  ElasticTransform displaces by a size that depends on the image's, and twice as far at the border
-  RandomGamma      draws the exponent, not its logarithm, evenly: darkening would be the rule
-  CoarseDropout    draws the two sides apart and keeps its holes whole inside the image
-Stock behaviour is what `augment.pipeline` is for. Between transforms an image is uint8 and therefore rounded.
+The knobs mean here what they mean in `augment/`; the transforms that say something else in albumentations are adapted
+in `albumentations_transforms.py`. Stock behaviour is what `augment.pipeline` is for. Between transforms an image is
+uint8 and therefore rounded, and each geometric transform samples anew, where the other backend samples once: rotate,
+shift, zoom and shear are one A.Affine as long as all of them always happen together.
 On small images threads gain little: most of the time goes into albumentations' Python, under its one lock.
 """
 
@@ -20,7 +18,6 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache
 from typing import Any
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # or it asks the network for a newer version when imported
@@ -33,61 +30,148 @@ from torch import Tensor
 
 from tune_digits.config import Augment
 from tune_digits.errors import ConfigError
-from tune_digits.learn.augment import elastic_basis, is_identity, magnitudes
+from tune_digits.learn.albumentations_transforms import (
+    AugMix,
+    CentredLens,
+    CornerPerspective,
+    Cutout,
+    EvenGridDistortion,
+    GridMask,
+    LinearHue,
+    LogGamma,
+    SmoothElastic,
+    SubpixelAffine,
+)
+from tune_digits.learn.augment.magnitudes import TONES, crop_margin, is_identity, magnitudes, probability
 
 CHUNK = 64  # images per task and per seed; a constant, so that results do not depend on the number of threads
 AHEAD = 2  # batches being made while one is in use
+AFFINE = ("rotate", "shift", "zoom", "shear")
 
 
-def build_pipeline(config: Augment, height: int, width: int) -> A.Compose:
-    """The transforms of one (height, width, C) uint8 image: `config.pipeline`, or else the knobs.
+def build_pipeline(config: Augment, height: int, width: int, channels: int = 3) -> A.Compose:
+    """The transforms of one (height, width, channels) uint8 image: `config.pipeline`, or else the knobs.
 
     Of the knobs, `p` also holds for a given pipeline. Raises ConfigError if that pipeline cannot be built.
     """
     if config.pipeline is not None:
         return A.Compose([_deserialize(config.pipeline)], p=config.p)
-    m = magnitudes(config)
+    transforms = _transforms(config, height, width, channels)
+    if config.augmix and transforms:
+        return A.Compose([AugMix(transforms, config.augmix, config.randaugment_n)], p=config.p)
+    if 0 < config.randaugment_n < len(transforms):
+        return A.Compose([A.SomeOf(transforms, n=config.randaugment_n)], p=config.p)
+    return A.Compose(transforms, p=config.p)
+
+
+def _transforms(config: Augment, height: int, width: int, channels: int) -> list[Any]:
+    """The operations that are on, in the order of application."""
+    m = magnitudes(config, channels)
+    chance = {name: probability(config, name) for name in m}
     side = min(height, width)
-    transforms: list[A.BasicTransform] = []
-    if m["rotate"] or m["shift"] or m["zoom"] or m["shear"]:
-        zoom, shift, shear = _about(1, m["zoom"]), _about(0, m["shift"]), _about(0, m["shear"])
-        transforms.append(
+    found: list[Any] = []
+    if m["hflip"]:
+        found.append(A.HorizontalFlip(p=m["hflip"] * chance["hflip"]))
+    if m["vflip"]:
+        found.append(A.VerticalFlip(p=m["vflip"] * chance["vflip"]))
+    if m["crop"]:
+        down, right = crop_margin(m["crop"], height, width)
+        crop = [A.Pad((right, down, right, down), p=1), A.RandomCrop(height, width, p=1)]
+        found.append(A.Sequential(crop, p=chance["crop"]))
+    found += _affine(config, m, chance)
+    if m["perspective"]:
+        found.append(CornerPerspective(scale=(0, m["perspective"]), p=chance["perspective"]))
+    if m["optical_distortion"]:
+        limit = _about(0, m["optical_distortion"])
+        found.append(CentredLens(distort_limit=limit, p=chance["optical_distortion"]))
+    if m["grid_distortion"]:
+        limit, steps = _about(0, m["grid_distortion"]), config.grid_steps
+        found.append(EvenGridDistortion(steps, distort_limit=limit, p=chance["grid_distortion"]))
+    if m["elastic"]:
+        found.append(SmoothElastic(alpha=m["elastic"] * side, p=chance["elastic"]))
+    if m["blur"]:
+        found.append(A.GaussianBlur(blur_limit=0, sigma_limit=(1e-3, m["blur"] * side), p=chance["blur"]))
+    tones = _tones(m, chance)
+    if config.tone_one_of and len(tones) > 1:
+        # Not A.OneOf: it takes the probabilities for weights.
+        found.append(A.SomeOf(list(tones.values()), n=1))
+        tones = {}
+    found += [tones[name] for name in ("brightness", "contrast") if name in tones]
+    if m["saturation"]:
+        found.append(
+            A.ColorJitter(
+                saturation=_about(1, m["saturation"]), **_still("saturation"), p=chance["saturation"]
+            )
+        )
+    if m["hue"]:
+        found.append(LinearHue(limit=m["hue"], p=chance["hue"]))
+    if "gamma" in tones:
+        found.append(tones["gamma"])
+    if m["noise"]:
+        found.append(A.GaussNoise(std_range=(0, m["noise"]), per_channel=True, p=chance["noise"]))
+    if m["cutout"]:
+        found.append(Cutout(size=m["cutout"] * side, p=chance["cutout"]))
+    if m["grid_mask"]:
+        found.append(GridMask(part=m["grid_mask"], p=chance["grid_mask"]))
+    return found
+
+
+def _affine(config: Augment, m: dict[str, float], chance: dict[str, float]) -> list[A.Affine]:
+    """One transform, or one for each operation where they do not always happen together."""
+    on = [name for name in AFFINE if m[name]]
+    together = not (config.randaugment_n or config.augmix) and all(chance[name] == 1 for name in on)
+    if together:
+        groups = [on] if on else []
+    else:
+        groups = [[name] for name in ("zoom", "rotate", "shear", "shift") if name in on]
+    found = []
+    for names in groups:
+        by = {name: m[name] if name in names else 0.0 for name in AFFINE}
+        zoom, shift = _about(1, by["zoom"]), _about(0, by["shift"])
+        found.append(
             SubpixelAffine(
                 scale={"x": zoom, "y": zoom},
-                rotate=_about(0, m["rotate"]),
-                shear={"x": shear, "y": (0.0, 0.0)},
+                rotate=_about(0, by["rotate"]),
+                shear={"x": _about(0, by["shear"]), "y": (0.0, 0.0)},
                 translate_percent={"x": shift, "y": shift},
-                p=1,
+                p=1 if together else chance[names[0]],
             )
         )
-    if m["elastic"]:
-        transforms.append(SmoothElastic(alpha=m["elastic"] * side, p=1))
-    if m["brightness"]:
-        transforms.append(
-            A.RandomBrightnessContrast(
-                brightness_limit=_about(0, m["brightness"]),
-                contrast_limit=(0, 0),
-                brightness_by_max=True,
-                p=1,
-            )
-        )
-    if m["contrast"]:
+    return found
+
+
+def _tones(m: dict[str, float], chance: dict[str, float]) -> dict[str, A.BasicTransform]:
+    """Brightness, contrast and gamma, as far as they are on."""
+    made = {
+        # by_max: of the full range, and not of the image's mean
+        "brightness": lambda: A.RandomBrightnessContrast(
+            brightness_limit=_about(0, m["brightness"]),
+            contrast_limit=(0, 0),
+            brightness_by_max=True,
+            p=chance["brightness"],
+        ),
         # ColorJitter's contrast is about the image mean, RandomBrightnessContrast's about 0.
-        still = {"brightness": (1, 1), "saturation": (1, 1), "hue": (0, 0)}
-        transforms.append(A.ColorJitter(contrast=_about(1, m["contrast"]), **still, p=1))
-    if m["gamma"]:
-        limits = (100 * math.exp(-m["gamma"]), 100 * math.exp(m["gamma"]))
-        transforms.append(LogGamma(gamma_limit=limits, p=1))
-    if m["cutout"]:
-        transforms.append(Cutout(size=m["cutout"] * side, p=1))
-    return A.Compose(transforms, p=config.p)
+        "contrast": lambda: A.ColorJitter(
+            contrast=_about(1, m["contrast"]), **_still("contrast"), p=chance["contrast"]
+        ),
+        "gamma": lambda: LogGamma(
+            gamma_limit=(100 * math.exp(-m["gamma"]), 100 * math.exp(m["gamma"])), p=chance["gamma"]
+        ),
+    }
+    return {name: made[name]() for name in TONES if m[name]}
+
+
+def _still(changed: str) -> dict[str, tuple[float, float]]:
+    """What ColorJitter shall leave alone, which is all but `changed`."""
+    still = {"brightness": (1, 1), "contrast": (1, 1), "saturation": (1, 1), "hue": (0, 0)}
+    return {name: limits for name, limits in still.items() if name != changed}
 
 
 def check_pipeline(config: Augment, channels: int, height: int, width: int) -> None:
     """Build the pipeline and try it on images of the data's size; ConfigError says what is wrong."""
     if config.backend != "albumentations":
         return
-    pipeline = build_pipeline(config, height, width)
+    pipeline = build_pipeline(config, height, width, channels)
     shape = (height, width, channels)
     for seed in range(8):  # several: a step may run with probability p only
         pipeline.set_random_seed(seed)
@@ -110,15 +194,15 @@ def augment_batches(
     Each of `index_batches` is int64 (B,). The result depends on `seed` and not on `workers`, the number of
     threads. OpenCV's own threads are switched off in this process: on small images they only get in the way.
     """
-    height, width = images.shape[2:]
-    if is_identity(config):
+    channels, height, width = images.shape[1:]
+    if is_identity(config, channels):
         yield from (images[index].float().div_(255) for index in index_batches)
         return
     cv2.setNumThreads(0)
     # A pipeline holds its random state, so each thread takes one of its own while it works.
     idle: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
     for _ in range(workers):
-        idle.put(_nodes(build_pipeline(config, height, width)))
+        idle.put(_nodes(build_pipeline(config, height, width, channels)))
 
     def run(index: Tensor, place: tuple[int, int]) -> np.ndarray:
         nodes = idle.get()
@@ -143,74 +227,11 @@ def augment_batches(
             pool.shutdown(wait=True, cancel_futures=True)  # the reader may stop early
 
 
-# ── transforms ───────────────────────────────────────────────────────────────────────────────────────
-
-
-class SubpixelAffine(A.Affine):
-    """A.Affine whose translate_percent is not truncated to whole pixels."""
-
-    def _get_translate_params(self, image_shape: tuple[int, int]) -> dict[str, float]:
-        height, width = image_shape[:2]
-        x, y = (self.py_random.uniform(*self.translate_percent[axis]) for axis in "xy")
-        return {"x": x * width, "y": y * height}
-
-
-class SmoothElastic(A.ElasticTransform):
-    """A.ElasticTransform with the field of `elastic_basis`; alpha is its standard deviation in pixels."""
-
-    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        height, width = params["shape"][:2]
-        basis = _elastic_basis(height, width)
-        values = self.random_generator.standard_normal((2, len(basis)), dtype=np.float32) * self.alpha
-        x, y = (values @ basis).reshape(2, height, width)
-        x += np.arange(width)
-        y += np.arange(height)[:, None]
-        return {"map_x": x, "map_y": y}
-
-
-class LogGamma(A.RandomGamma):
-    """A.RandomGamma with the exponent's logarithm uniform within gamma_limit (percent)."""
-
-    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        low, high = self.gamma_limit
-        return {"gamma": math.exp(self.py_random.uniform(math.log(low / 100), math.log(high / 100)))}
-
-
-class Cutout(A.ImageOnlyTransform):
-    """Set to 0 a square with its centre anywhere in the image and a side uniform in 0..size pixels."""
-
-    def __init__(self, size: float = 8, p: float = 0.5):
-        super().__init__(p=p)
-        self.size = size
-
-    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        half = self.py_random.uniform(0, self.size) / 2
-        centres = [self.py_random.uniform(0, side) for side in params["shape"][:2]]
-        # A pixel belongs to the square if its centre does.
-        return {"box": [(_pixel(c - half), _pixel(c + half)) for c in centres]}
-
-    def apply(self, img: np.ndarray, box: list[tuple[int, int]], **params: Any) -> np.ndarray:
-        (top, bottom), (left, right) = box
-        img = img.copy()
-        img[top:bottom, left:right] = 0
-        return img
-
-
 # ── helpers ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _about(centre: float, magnitude: float) -> tuple[float, float]:
     return centre - magnitude, centre + magnitude
-
-
-def _pixel(edge: float) -> int:
-    """The first pixel whose centre lies at or beyond the edge."""
-    return max(math.ceil(edge - 0.5), 0)
-
-
-@lru_cache(maxsize=8)
-def _elastic_basis(height: int, width: int) -> np.ndarray:
-    return elastic_basis(height, width).flatten(1).numpy()
 
 
 def _deserialize(pipeline: dict[str, Any]) -> Any:
