@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tune_digits.config import TrialConfig, variants
+from tune_digits.config import TrialConfig
+from tune_digits.config.part import variant
 from tune_digits.errors import ConfigError
 from tune_digits.validate import did_you_mean, validate
 
@@ -311,10 +312,9 @@ def _default(path: Path, name: str | None) -> Any:
     field = TrialConfig.model_fields.get(path[0])
     if field is None or len(path) != 2:
         return None
-    if field.discriminator and name in (table := variants(field.annotation)) and path[1] != "name":
-        cls: Any = table[name]
-    else:
-        cls = type(field.default)
+    cls: Any = type(field.default)
+    if field.discriminator and name is not None and path[1] != "name":
+        cls = variant(field.annotation, name) or cls
     leaf = cls.model_fields.get(path[1])
     return None if leaf is None else leaf.default
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tune_digits.config import Part, variants
+from tune_digits.config import Part
+from tune_digits.config.part import variant
 from tune_digits.errors import ConfigError
 
 
@@ -28,17 +29,16 @@ def _model_at(cls: type[Part], names: Mapping[str, Any], key: str) -> type[Part]
     if isinstance(annotation, type) and issubclass(annotation, Part):
         return annotation
     if field.discriminator:
-        table = variants(annotation)
         raw = names.get(key) if isinstance(names, Mapping) else None
         name = raw.get("name") if isinstance(raw, Mapping) else None
-        return table.get(name) or (type(field.default) if name is None else None)
+        return type(field.default) if name is None else variant(annotation, name)
     return None
 
 
 def validate(cls: type[Part], raw: Mapping[str, Any], where: str, note: str = "") -> Any:
     """`cls` from a raw tree, or a ConfigError that names the dotted key, what is allowed and the nearest name."""
     try:
-        return cls.model_validate(raw)
+        return cls.model_validate(raw, context={"check_files": True})
     except ValidationError as error:
         lines = [_explain(cls, raw, e, where) + note for e in error.errors(include_url=False)]
         raise ConfigError("\n".join(dict.fromkeys(lines))) from None
@@ -66,7 +66,9 @@ def _explain(cls: type[Part], raw: Any, error: Any, where: str) -> str:
         allowed = sorted(owner.model_fields) if owner else []
         hint = did_you_mean(keys[-1], allowed)
         return f"{head}: unknown key{hint} Allowed here: {', '.join(allowed)}."
-    if kind in ("union_tag_invalid", "union_tag_not_found", "literal_error"):
+    if kind == "union_tag_not_found":
+        return f"{head}.name: missing; it says which of the variants is meant"
+    if kind in ("union_tag_invalid", "literal_error"):
         allowed = re.findall(
             "'([^']+)'", error["ctx"].get("expected_tags") or error["ctx"].get("expected", "")
         )

@@ -5,15 +5,32 @@ import pytest
 import torch
 from torch import nn
 
-from tune_digits.config import Keras8, LeanCnn, Model, variants
+from tune_digits.config import (
+    DenseCnn,
+    Keras8,
+    LeanCnn,
+    Model,
+    SeCnn,
+    SimpleM3,
+    SimpleM5,
+    SimpleM7,
+    variants,
+)
 from tune_digits.learn.models import MODELS, Normalize, build_model
 
+KNOBS = {"width": 4, "bn_momentum": 0.3, "bn_eps": 2e-4}
+# the networks written here; those of other libraries are in test_model_libraries.py
 SMALL = {
-    "lean_cnn": LeanCnn(width=4, bn_momentum=0.3, bn_eps=2e-4),
-    "keras8": Keras8(width=4, bn_momentum=0.3, bn_eps=2e-4),
+    "lean_cnn": LeanCnn(**KNOBS),
+    "keras8": Keras8(**KNOBS),
+    "se_cnn": SeCnn(**KNOBS),
+    "dense_cnn": DenseCnn(**KNOBS),
+    "simple_m3": SimpleM3(**KNOBS),
+    "simple_m5": SimpleM5(**KNOBS),
+    "simple_m7": SimpleM7(**KNOBS),
 }
 STATS = {1: ((0.2,), (0.4,)), 3: ((0.1, 0.4, 0.7), (0.2, 0.3, 0.5))}
-SIZES = ((8, 8), (28, 28), (17, 23))
+SIZES = ((8, 8), (28, 28), (17, 23), (64, 40))
 
 
 def build(config, channels=1, size=(28, 28), classes=10):
@@ -25,30 +42,51 @@ def images(channels=1, size=(28, 28), count=6):
     return torch.rand(count, channels, *size, generator=torch.Generator().manual_seed(1))
 
 
-def test_models_are_those_of_the_configuration():
-    assert MODELS.keys() == variants(Model).keys() == SMALL.keys()
+def count(model, kind):
+    return sum(isinstance(m, kind) for m in model.modules())
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize(("channels", "size", "classes"), list(product((1, 3), SIZES, (2, 23))))
-def test_every_model_gives_logits_and_finite_gradients(name, channels, size, classes):
-    model = build(SMALL[name], channels, size, classes)
-    logits = model(images(channels, size))
+def assert_trains(model, channels, size, classes):
+    """One step's logits and gradients: of the right shape, finite, and none of them nothing."""
+    logits = model.train()(images(channels, size))
     assert logits.shape == (6, classes) and logits.dtype == torch.float32
-    logits.square().sum().backward()
+    logits.square().mul(torch.linspace(0.5, 1.5, logits.numel()).view_as(logits)).sum().backward()
     for key, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), key
         assert parameter.grad.abs().sum() > 0, key
 
 
-@pytest.mark.parametrize("name", MODELS)
+def test_models_are_those_of_the_configuration():
+    assert MODELS.keys() == variants(Model).keys() == SMALL.keys() | {"torchvision:NAME", "timm:NAME"}
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    ("channels", "size", "classes"), [(1 + 2 * (i % 2), s, k) for i, s in enumerate(SIZES) for k in (2, 23)]
+)
+def test_every_model_gives_logits_and_finite_gradients(name, channels, size, classes):
+    assert_trains(build(SMALL[name], channels, size, classes), channels, size, classes)
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_batchnorm_takes_its_knobs_everywhere(name):
-    norms = [m for m in build(SMALL[name]).modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
-    assert len(norms) == {"lean_cnn": 6, "keras8": 9}[name]
-    assert {(m.momentum, m.eps) for m in norms} == {(SMALL[name].bn_momentum, SMALL[name].bn_eps)}
+    model = build(SMALL[name])
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    expected = {"lean_cnn": 6, "keras8": 9, "se_cnn": 10, "dense_cnn": 11}
+    expected |= {"simple_m3": 11, "simple_m5": 6, "simple_m7": 5}
+    assert len(norms) == expected[name]
+    assert {(m.momentum, m.eps) for m in norms} == {(0.3, 2e-4)}
+    assert all((m.weight == 1).all() for m in norms)
+    gammas = [
+        m.weight
+        for m in build(SMALL[name].model_copy(update={"bn_gamma_init": "uniform"})).modules()
+        if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)
+    ]
+    together = torch.cat(gammas)
+    assert together.abs().max() <= 0.05 and together.unique().numel() > 0.9 * together.numel()
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", SMALL)
 def test_prediction_is_deterministic_and_leaves_the_model_alone(name):
     model, batch = build(SMALL[name]), images()
     model(batch)
@@ -60,12 +98,18 @@ def test_prediction_is_deterministic_and_leaves_the_model_alone(name):
     torch.testing.assert_close(dict(model.state_dict()), dict(before), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", SMALL)
 def test_memory_format_changes_nothing_but_rounding(name):
     model, batch = build(SMALL[name]).eval(), images()
     plain = model(batch)
     inner = model.to(memory_format=torch.channels_last)(batch.to(memory_format=torch.channels_last))
     torch.testing.assert_close(inner, plain, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_last_dense_layer_is_the_classifier(name):
+    last = [m for m in build(SMALL[name], classes=23).modules() if isinstance(m, nn.Linear)][-1]
+    assert last.out_features == 23
 
 
 def test_normalize_is_its_formula_and_saved_but_not_trained():
@@ -88,6 +132,9 @@ def test_saved_weights_carry_the_preprocessing():
     torch.testing.assert_close(other(images()), model(images()), rtol=0, atol=0)
 
 
+# ── knobs ────────────────────────────────────────────────────────────────────────────────────────────
+
+
 @pytest.mark.parametrize(("depth", "width"), [(1, 4), (3, 8)])
 def test_depth_and_width(depth, width):
     model = build(LeanCnn(depth=depth, width=width))
@@ -99,11 +146,115 @@ def test_depth_and_width(depth, width):
 
 
 def test_size_of_the_defaults():
-    sizes = {name: sum(p.numel() for p in build(m()).parameters()) for name, m in variants(Model).items()}
-    assert sizes == {"lean_cnn": 288_170, "keras8": 1_923_018}
+    sizes = {
+        name: sum(p.numel() for p in build(cls()).parameters())
+        for name, cls in variants(Model).items()
+        if name in SMALL
+    }
+    assert {n: sizes[n] for n in ("lean_cnn", "keras8")} == {"lean_cnn": 288_170, "keras8": 1_923_018}
+    # counted by hand from the paper's layers: convolutions + 2 per BatchNorm channel + dense + its BatchNorm
+    widths = {
+        3: [32 + 16 * i for i in range(10)],
+        5: [32 + 32 * i for i in range(5)],
+        7: [48 + 48 * i for i in range(4)],
+    }
+    for kernel, last in ((3, 8), (5, 8), (7, 4)):
+        channels = widths[kernel]
+        convolutions = sum(kernel**2 * a * b for a, b in zip([1, *channels], channels, strict=False))
+        dense = channels[-1] * last**2 * 10 + 2 * 10
+        assert sizes[f"simple_m{kernel}"] == convolutions + 2 * sum(channels) + dense
 
 
-@pytest.mark.parametrize(("name", "count"), [("lean_cnn", 1), ("keras8", 3)])
-def test_dropout_takes_its_knob(name, count):
+@pytest.mark.parametrize(
+    ("config", "table"),
+    [
+        (SimpleM3(), [(32 + 16 * i, 26 - 2 * i) for i in range(10)]),
+        (SimpleM5(), [(32 + 32 * i, 24 - 4 * i) for i in range(5)]),
+        (SimpleM7(), [(48 + 48 * i, 22 - 6 * i) for i in range(4)]),
+    ],
+)
+def test_simple_m_has_the_papers_layers(config, table):
+    seen = []
+    model = build(config)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda m, i, out: seen.append(tuple(out.shape[1:])))
+    model(images(count=2))
+    assert seen == [(channels, side, side) for channels, side in table]
+
+
+def test_se_cnn_and_dense_cnn_have_their_layers():
+    widths = [m.out_channels for m in build(SeCnn()).modules() if isinstance(m, nn.Conv2d)]
+    assert widths == [64, 64, 64, 128, 128, 128, 256, 256]
+    dense = [(m.in_features, m.out_features) for m in build(SeCnn()).modules() if isinstance(m, nn.Linear)]
+    assert dense == [(256, 128), (128, 256), (256 * 9, 256), (256, 128), (128, 10)]
+    widths = [
+        (m.in_channels, m.out_channels)
+        for m in build(DenseCnn(width=8)).modules()
+        if isinstance(m, nn.Conv2d)
+    ]
+    assert widths == [
+        *[(1, 16), (16, 8), (24, 8)],
+        *[(32, 16), (16, 8), (24, 8), (32, 8)],
+        *[(40, 20), (20, 8), (28, 8), (36, 8)],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "places"), [("lean_cnn", 1), ("keras8", 3), ("se_cnn", 3), ("dense_cnn", 1), ("simple_m3", 1)]
+)
+def test_dropout_takes_its_knob(name, places):
     model = build(SMALL[name].model_copy(update={"dropout": 0.35}))
-    assert [m.p for m in model.modules() if isinstance(m, nn.Dropout)] == [0.35] * count
+    assert [m.p for m in model.modules() if isinstance(m, nn.Dropout)] == [0.35] * places
+
+
+POOLED = [name for name, config in SMALL.items() if hasattr(config, "pooling")]
+
+
+@pytest.mark.parametrize("name", POOLED)
+@pytest.mark.parametrize("pooling", ["avg", "max", "gem", "flatten"])
+def test_every_pooling_trains_in_every_model(name, pooling):
+    config = SMALL[name].model_copy(update={"pooling": pooling, "blur_pool": pooling == "gem"})
+    model = build(config, 1, (16, 19), 3)
+    assert_trains(model, 1, (16, 19), 3)
+    if pooling == "gem":
+        assert count(model, nn.MaxPool2d) == 0
+
+
+@pytest.mark.parametrize(
+    ("activation", "kind"),
+    {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "silu": nn.SiLU, "mish": nn.Mish, "gelu": nn.GELU}.items(),
+)
+def test_activation_and_bias_take_their_knobs(activation, kind):
+    for name, config in SMALL.items():
+        model = build(config.model_copy(update={"activation": activation, "conv_bias": True}))
+        # se_cnn's squeeze has a ReLU of its own
+        kinds = [m for m in model.modules() if type(m).__module__.endswith("activation")]
+        assert {type(m) for m in kinds} - {nn.Sigmoid} in ({kind}, {kind, nn.ReLU}), name
+        assert all(m.bias is not None for m in model.modules() if isinstance(m, nn.Conv2d)), name
+
+
+def test_squeeze_and_excitation_is_a_knob_of_lean_cnn():
+    assert_trains(build(LeanCnn(width=4, se_ratio=2), 3), 3, (28, 28), 10)
+    assert count(build(LeanCnn(width=4, se_ratio=2)), nn.Sigmoid) == 3
+    assert count(build(LeanCnn(width=4)), nn.Sigmoid) == 0
+    assert count(build(SeCnn(width=4, se_ratio=0)), nn.Sigmoid) == 0
+
+
+@pytest.mark.parametrize(("init", "channels"), list(product(("keras", "he"), (1, 3))))
+def test_first_weights_have_the_statistics_of_their_scheme(init, channels):
+    model = build(Keras8(width=16, init=init, conv_bias=True), channels)
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.Conv2d | nn.Linear):
+            continue
+        weight = module.weight
+        fan_in, fan_out = weight[0].numel(), weight.shape[0] * weight[0, 0].numel()
+        assert (module.bias == 0).all(), name
+        # n draws: the sample deviation lies within 4 standard errors of the true one
+        slack = 4 / weight.numel() ** 0.5
+        if init == "keras":
+            limit = (6 / (fan_in + fan_out)) ** 0.5
+            assert weight.abs().max() <= limit, name
+            assert weight.std().item() == pytest.approx(limit / 3**0.5, rel=slack), name
+        else:
+            assert weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=slack), name

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from types import UnionType
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,7 +20,21 @@ BelowOne = Annotated[float, Field(ge=0, lt=1)]
 
 
 def variants(union: Any) -> dict[str, type[Part]]:
-    """The models of a union discriminated on `name`: name -> class. `variants(Loss)["focal"]` is Focal."""
-    # a field's annotation has lost the Annotated wrapper that the alias has
-    models = get_args(union if isinstance(union, UnionType) else get_args(union)[0])
-    return {m.model_fields["name"].default: m for m in models}
+    """The models of a union told apart by `name`: name -> class. `variants(Loss)["focal"]` is Focal.
+
+    Where one class stands for many names, its tag stands for them: `torchvision:NAME`.
+    """
+    if get_origin(union) is Annotated:  # as an alias is, and a field's annotation is not
+        union = get_args(union)[0]
+    table = {}
+    for model in get_args(union):
+        cls, *tags = get_args(model) or (model,)
+        table[tags[0].tag if tags else cls.model_fields["name"].default] = cls
+    return table
+
+
+def variant(union: Any, name: Any) -> type[Part] | None:
+    """The model of a union that `name` means, `torchvision:resnet18` included; None where there is none."""
+    table = variants(union)
+    library, colon, _ = str(name).partition(":")
+    return table.get(f"{library}:NAME" if colon else str(name))

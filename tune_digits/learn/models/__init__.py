@@ -7,17 +7,38 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tune_digits.config import Model
+from tune_digits.config.model import TIMM, TORCHVISION, model_kind
+from tune_digits.errors import ConfigError
+from tune_digits.learn.models.dense_cnn import dense_cnn
+from tune_digits.learn.models.init import initialise, set_batchnorm
 from tune_digits.learn.models.keras8 import keras8
 from tune_digits.learn.models.lean_cnn import lean_cnn
+from tune_digits.learn.models.se_cnn import se_cnn
+from tune_digits.learn.models.simple_m import simple_m
+from tune_digits.learn.models.timm_net import timm_net
+from tune_digits.learn.models.torchvision_net import torchvision_net
+from tune_digits.learn.models.transfer import load_matching, read_run, read_weights
 
-# name in the configuration -> (its part of the configuration, C, H, W, K) -> network of normalised images
-MODELS: dict[str, Callable[[Any, int, int, int, int], nn.Module]] = {"lean_cnn": lean_cnn, "keras8": keras8}
+# kind of name in the configuration -> (its part of the configuration, C, H, W, K) -> network of normalised
+# images; the last nn.Linear in it is its classifier
+MODELS: dict[str, Callable[[Any, int, int, int, int], nn.Module]] = {
+    "lean_cnn": lean_cnn,
+    "keras8": keras8,
+    "se_cnn": se_cnn,
+    "dense_cnn": dense_cnn,
+    "simple_m3": simple_m,
+    "simple_m5": simple_m,
+    "simple_m7": simple_m,
+    TORCHVISION: torchvision_net,
+    TIMM: timm_net,
+}
 
 
 class Normalize(nn.Module):
@@ -47,7 +68,38 @@ def build_model(
     """A network from images float32 (B, C, H, W) in [0, 1] to logits (B, K); H and W >= 8.
 
     mean, std: (C,) of the training images on that scale, std > 0. The initial weights come from torch's
-    global generator. Give model and images `torch.channels_last`: 1.2 to 1.4 times as fast on one CPU core.
+    global generator; where the configuration says so, those that fit are then taken from an earlier run or a
+    file. Give model and images `torch.channels_last`: 1.2 to 1.4 times as fast on one CPU core. Raises
+    ConfigError where the network cannot be made for these images, or nothing in the given weights fits.
     """
-    network = MODELS[config.name](config, channels, height, width, classes)
-    return nn.Sequential(OrderedDict(normalize=Normalize(mean, std), network=network))
+    network = MODELS[model_kind(config.name)](config, channels, height, width, classes)
+    initialise(network, config.init)
+    set_batchnorm(network, config.bn_momentum, config.bn_eps, config.bn_gamma_init)
+    model = nn.Sequential(OrderedDict(normalize=Normalize(mean, std), network=network))
+    if config.init_from is not None:
+        load_matching(model, read_run(Path(config.init_from)))
+    elif config.weights is not None:
+        load_matching(model, read_weights(Path(config.weights)))
+    return model
+
+
+def check_model(config: Model, channels: int, height: int, width: int, classes: int) -> None:
+    """Raise ConfigError, with the reason, where a model cannot be made for these images or gives no logits.
+
+    Builds the model and sends two blank images through it; the global generator is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        try:
+            model = build_model(
+                config, channels, height, width, classes, (0.0,) * channels, (1.0,) * channels
+            )
+            logits = model.eval()(torch.zeros(2, channels, height, width))
+        except ConfigError as error:
+            raise ConfigError(f"trial.model ({config.name}): {error}") from None
+        except (RuntimeError, ValueError) as error:
+            size = f"images of {height}x{width} with {channels} channel(s)"
+            raise ConfigError(f"trial.model ({config.name}) does not work on {size}: {error}") from None
+    if logits.shape != (2, classes):
+        raise ConfigError(
+            f"trial.model ({config.name}) gives {tuple(logits.shape)} for logits (2, {classes})"
+        )

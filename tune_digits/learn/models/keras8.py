@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from tune_digits.config import Keras8
-
-LEAK = 0.1
+from tune_digits.learn.models.blocks import ACTIVATIONS, conv_norm_act, halving, vector_of
 
 
 def keras8(config: Keras8, channels: int, height: int, width: int, classes: int) -> nn.Sequential:
@@ -15,25 +14,24 @@ def keras8(config: Keras8, channels: int, height: int, width: int, classes: int)
     3 + 3 + 2 convolutions of 3x3 with w, 2w and 4w channels, each followed by BatchNorm and LeakyReLU; every
     stage ends with 2x2 max-pooling and dropout; then a dense layer of 4w and the classifier. 1.9 M parameters
     and 175 M multiply-adds at w = 64 on 28x28x1: six times lean_cnn.
+
+    The Keras original is conv_bias: true, init: keras, bn_gamma_init: uniform, bn_eps: 1e-3.
     """
     layers: list[nn.Module] = []
     inputs = channels
     for convolutions, outputs in ((3, config.width), (3, 2 * config.width), (2, 4 * config.width)):
         for _ in range(convolutions):
-            layers += [
-                # BatchNorm removes a bias again
-                nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-                nn.BatchNorm2d(outputs, eps=config.bn_eps, momentum=config.bn_momentum),
-                nn.LeakyReLU(LEAK, inplace=True),
-            ]
+            layers += conv_norm_act(inputs, outputs, config.activation, bias=config.conv_bias)
             inputs = outputs
-        layers += [nn.MaxPool2d(2), nn.Dropout(config.dropout)]
+        layers += [halving(config.blur_pool), nn.Dropout(config.dropout)]
+    pool, features = vector_of(config.pooling, inputs, height // 8, width // 8)
     hidden = 4 * config.width
     return nn.Sequential(
         *layers,
-        nn.Flatten(),
-        nn.Linear(inputs * (height // 8) * (width // 8), hidden),
-        nn.LeakyReLU(LEAK, inplace=True),
-        nn.BatchNorm1d(hidden, eps=config.bn_eps, momentum=config.bn_momentum),
+        # flatten needs no pooling layer, and its absence keeps the names of weights saved before there was one
+        *(pool[1:] if config.pooling == "flatten" else pool),
+        nn.Linear(features, hidden),
+        ACTIVATIONS[config.activation](),
+        nn.BatchNorm1d(hidden),
         nn.Linear(hidden, classes),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from tune_digits.config import LeanCnn
+from tune_digits.learn.models.blocks import ACTIVATIONS, halving, squeeze_excite, vector_of
 
 
 def lean_cnn(config: LeanCnn, channels: int, height: int, width: int, classes: int) -> nn.Sequential:
@@ -12,7 +13,8 @@ def lean_cnn(config: LeanCnn, channels: int, height: int, width: int, classes: i
 
     `depth` convolutions in each stage, with w, 2w and 4w channels, each with BatchNorm and ReLU; 2x2
     max-pooling after the first two stages, then the mean over all positions, dropout and the classifier. At
-    w = 32, depth = 2 on 28x28x1: 0.29 M parameters, 29 M multiply-adds. Height and width shape no weights.
+    w = 32, depth = 2 on 28x28x1: 0.29 M parameters, 29 M multiply-adds. Height and width shape no weights,
+    unless `pooling` is flatten.
     """
     layers: list[nn.Module] = []
     inputs = channels
@@ -20,20 +22,13 @@ def lean_cnn(config: LeanCnn, channels: int, height: int, width: int, classes: i
         outputs = config.width * 2**stage
         for place in range(config.depth):
             # BatchNorm removes a bias again
-            layers.append(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False))
+            layers.append(nn.Conv2d(inputs, outputs, 3, padding=1, bias=config.conv_bias))
             if stage < 2 and place == config.depth - 1:
                 # before the norm, as in airbench: BatchNorm and ReLU then touch a quarter of the positions,
                 # 1.1 times as many images per second on one CPU core
-                layers.append(nn.MaxPool2d(2))
-            layers += [
-                nn.BatchNorm2d(outputs, eps=config.bn_eps, momentum=config.bn_momentum),
-                nn.ReLU(inplace=True),
-            ]
+                layers.append(halving(config.blur_pool))
+            layers += [nn.BatchNorm2d(outputs), ACTIVATIONS[config.activation]()]
             inputs = outputs
-    return nn.Sequential(
-        *layers,
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Dropout(config.dropout),
-        nn.Linear(inputs, classes),
-    )
+        layers += squeeze_excite(outputs, config.se_ratio)
+    pool, features = vector_of(config.pooling, inputs, height // 4, width // 4)
+    return nn.Sequential(*layers, *pool, nn.Dropout(config.dropout), nn.Linear(features, classes))

@@ -1,0 +1,121 @@
+"""What the networks are made of: activations, pooling, squeeze-and-excitation.
+
+Shape letters: B batch, C channels, H W.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LEAK = 0.1
+
+# `activation` in the configuration -> a new module of it
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": lambda: nn.ReLU(inplace=True),
+    "leaky_relu": lambda: nn.LeakyReLU(LEAK, inplace=True),
+    "silu": nn.SiLU,
+    "mish": nn.Mish,
+    "gelu": nn.GELU,
+}
+
+
+class GeM(nn.Module):
+    """Generalised mean over positions: (B, C, H, W) -> (B, C, 1, 1) as mean(x^p)^(1/p), with p learned.
+
+    p = 1 is the mean, p to infinity the maximum; it starts at 3. Values below 1e-6 count as 1e-6.
+    Radenović et al. 2018, arXiv 1711.02512.
+    """
+
+    def __init__(self, p: float = 3.0) -> None:
+        super().__init__()
+        self.p = nn.Parameter(torch.tensor([p]))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        # a power in half precision overflows at once
+        powers = maps.float().clamp(min=1e-6).pow(self.p)
+        return powers.mean((-2, -1), keepdim=True).pow(1 / self.p).to(maps.dtype)
+
+
+# `pooling` in the configuration -> a new module (B, C, H, W) -> (B, C, 1, 1); flatten keeps every position
+POOLINGS: dict[str, Callable[[], nn.Module]] = {
+    "avg": lambda: nn.AdaptiveAvgPool2d(1),
+    "max": lambda: nn.AdaptiveMaxPool2d(1),
+    "gem": GeM,
+    "flatten": nn.Identity,
+}
+
+
+def vector_of(pooling: str, channels: int, height: int, width: int) -> tuple[list[nn.Module], int]:
+    """The modules (B, C, H, W) -> (B, D) and D: C, or C*H*W for `flatten`."""
+    size = channels * height * width if pooling == "flatten" else channels
+    return [POOLINGS[pooling](), nn.Flatten()], size
+
+
+class MaxBlurPool(nn.Module):
+    """Anti-aliased 2x2 max-pooling, (B, C, H, W) -> (B, C, H // 2, W // 2), H and W >= 2.
+
+    A 2x2 maximum at stride 1, then the 3x3 binomial filter at stride 2 with the edge repeated.
+    Zhang 2019, arXiv 1904.11486.
+    """
+
+    kernel: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        line = torch.tensor([0.25, 0.5, 0.25])
+        self.register_buffer("kernel", torch.outer(line, line)[None, None], persistent=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        highest = F.pad(F.max_pool2d(maps, 2, stride=1), (1, 1, 1, 1), mode="replicate")
+        channels = maps.shape[1]
+        return F.conv2d(highest, self.kernel.expand(channels, 1, 3, 3), stride=2, groups=channels)
+
+
+def halving(blur: bool) -> nn.Module:
+    """2x2 max-pooling, with or without the blur; both give (H // 2, W // 2)."""
+    return MaxBlurPool() if blur else nn.MaxPool2d(2)
+
+
+class SqueezeExcite(nn.Module):
+    """Each channel times a gate in 0..1 made from all channels' means; C // ratio (at least 1) units between.
+
+    Hu et al. 2018, arXiv 1709.01507.
+    """
+
+    def __init__(self, channels: int, ratio: int) -> None:
+        super().__init__()
+        squeezed = max(1, channels // ratio)
+        self.gate = nn.Sequential(
+            nn.Linear(channels, squeezed), nn.ReLU(), nn.Linear(squeezed, channels), nn.Sigmoid()
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps * self.gate(maps.mean((-2, -1)))[:, :, None, None]
+
+
+def squeeze_excite(channels: int, ratio: int) -> list[nn.Module]:
+    """The block as a list, empty where ratio is 0."""
+    return [SqueezeExcite(channels, ratio)] if ratio else []
+
+
+def conv_norm_act(
+    inputs: int,
+    outputs: int,
+    activation: str,
+    *,
+    kernel: int = 3,
+    padding: int | None = None,
+    bias: bool = False,
+) -> list[nn.Module]:
+    """Convolution, BatchNorm, activation. padding: none keeps the size (odd kernels)."""
+    padding = kernel // 2 if padding is None else padding
+    return [
+        # BatchNorm removes a bias again, so there is none unless it is asked for
+        nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=bias),
+        nn.BatchNorm2d(outputs),
+        ACTIVATIONS[activation](),
+    ]
