@@ -94,11 +94,16 @@ def run_search(
         with screen.watch(progress):
             tuner.fit()
     records = run.trials()
+    cut_off = [r.number for r in records if r.state == "running"]
+    if cut_off and study.search.time_budget is not None:
+        screen.say(
+            f"the time budget of {study.search.time_budget:g} s is over; trials {', '.join(map(str, cut_off))} were "
+            "cut off and are not judged (--resume with a larger --time-budget goes on with them)"
+        )
     if not any(r.score is not None for r in records):
         errors = {r.error.strip().splitlines()[-1] for r in records if r.error}
-        raise RunError(
-            f"{run.path}: no trial reported a score. {' / '.join(sorted(errors)) or 'No error was kept.'}"
-        )
+        why = " / ".join(sorted(errors)) or "None ended its first epoch: give it more time (--time-budget)."
+        raise RunError(f"{run.path}: no trial reported a score. {why}")
     return records
 
 
