@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 from tune_digits.errors import ConfigError, UserError
 
@@ -27,9 +29,20 @@ class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFo
         return super()._get_help_string(action)
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: the command ends as it does on Ctrl-C, saying how to go on."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    # a second one, while the workers are being ended, must not break that off
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Terminated
+
+
 def run_command(main: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
-    """Run a command; the user's mistakes give one message and code 2, Ctrl-C 130, the rest 1."""
+    """Run a command; the user's mistakes give one message and code 2, Ctrl-C 130, SIGTERM 143, the rest 1."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         return main(args)
     except UserError as error:
@@ -37,9 +50,9 @@ def run_command(main: Callable[[argparse.Namespace], int], args: argparse.Namesp
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("\nstopped", file=sys.stderr)
-        return 130
+        return 143 if isinstance(stop, Terminated) else 130
     except BrokenPipeError:
         return 1
 

@@ -19,6 +19,7 @@ from tune_digits.cli.common import (
     parse_set,
     run_command,
 )
+from tune_digits.cli.summary import print_board, print_folds, print_study, report_findings
 from tune_digits.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="go on with an interrupted run (runs/latest where no folder is named)",
     )
     add("--dry-run", action="store_true", help="print the resolved study and its space, start nothing")
+    add("--strict", action="store_true", help="stop at anything odd in the data, before any training")
     add_resources(parser)
     add_common(parser)
     return parser
@@ -129,7 +131,7 @@ def search(args: argparse.Namespace) -> int:
 
     from tune_digits import runs
 
-    task, folds, slots = prepare(study, args.address, screen)
+    task, folds, slots = prepare(study, args, screen)
     facts = {"command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), "data": task.describe()}
     facts |= {"seed": study.search.seed, "slots": slots.describe()}
     run = runs.create_run(RUNS, study.name, study.to_yaml(), facts, args.run_dir)
@@ -148,11 +150,11 @@ def resume(args: argparse.Namespace, overrides: dict[str, Any], screen: Screen) 
             f"--resume goes on with the study of {run.path}: {', '.join(foreign)} cannot change now ({flags} can)"
         )
     study = load_study(run.study_file, overrides)
-    task, folds, slots = prepare(study, args.address, screen)
+    task, folds, slots = prepare(study, args, screen)
     return go(study, run, task, folds, slots, screen)
 
 
-def prepare(study: Study, address: str | None, screen: Screen) -> tuple[Task, Any, Any]:
+def prepare(study: Study, args: argparse.Namespace, screen: Screen) -> tuple[Task, Any, Any]:
     """Start Ray, read the data and fold them, saying what was found."""
     from dataclasses import replace
     from threading import Thread
@@ -174,7 +176,7 @@ def prepare(study: Study, address: str | None, screen: Screen) -> tuple[Task, An
         import tune_digits.tune.tracking  # noqa: F401
 
     reader = Thread(target=load)
-    slots = plan_slots(study.resources, *start_ray(address, meanwhile=reader.start))
+    slots = plan_slots(study.resources, *start_ray(args.address, meanwhile=reader.start))
     reader.join()
     if "error" in loaded:
         raise loaded["error"]
@@ -182,6 +184,7 @@ def prepare(study: Study, address: str | None, screen: Screen) -> tuple[Task, An
 
     from tune_digits.data.folds import make_folds
     from tune_digits.data.subset import subset_rows
+    from tune_digits.learn.metrics import metric_of
 
     screen.say(task.describe())
     train = task.train
@@ -189,18 +192,23 @@ def prepare(study: Study, address: str | None, screen: Screen) -> tuple[Task, An
         rows = subset_rows(train.labels, train.groups, study.data.subset, study.cv.seed)
         task = replace(task, train=train.take(rows))
         screen.say(f"search and confirm on {len(rows):,} of them, drawn evenly by class")
-    folds = make_folds(task.train.labels, task.train.groups, study.cv, task.targets)
-    if task.train.groups is None:
-        screen.say(
-            f"{len(folds)} folds, stratified by class. If rows come in groups (writers, patients, plants), say so "
-            "with --groups: random folds leak them, and scores then look better than they are"
-        )
-    else:
-        count = len(set(task.train.groups.tolist()))
-        screen.say(f"{len(folds)} folds of whole groups ({count:,} groups), stratified by class")
+    metric_of(study.cv, task.targets)  # refuses weights of targets that are not there
+    train = task.train
+    folds = make_folds(train.labels, train.groups, study.cv, train.targets, train.columns)
+    check_fold_numbers(study, len(folds))
+    print_folds(folds, train, study, screen)
+    report_findings(task, folds, args.strict, screen)
     check_augmentation(study, task)
     screen.say(f"trainings: {slots.describe()}")
     return task, folds, slots
+
+
+def check_fold_numbers(study: Study, count: int) -> None:
+    """The study has checked these numbers, except against a column of folds, which it has not seen."""
+    if study.search.fold >= count:
+        raise ConfigError(f"search.fold is {study.search.fold}, but the folds are 0..{count - 1}")
+    if study.confirm.folds is not None and study.confirm.folds > count:
+        raise ConfigError(f"confirm.folds is {study.confirm.folds}, but there are {count} folds")
 
 
 def check_augmentation(study: Study, task: Task) -> None:
@@ -229,61 +237,3 @@ def go(study: Study, run: Run, task: Task, folds: Any, slots: Any, screen: Scree
     screen.say(f"\nleaderboard: {run.leaderboard}")
     screen.say(f"next: python scripts/ensemble.py --top {study.ensemble.top}")
     return 0
-
-
-def print_board(board: Any, screen: Screen) -> None:
-    """The confirmed configurations, best first, with what can be said of their gain over the baseline."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, title_justify="left", title="confirmed, best first")
-    outside = board["out_of_domain"].notna().any()
-    for column in (
-        "trial",
-        "confirmed",
-        "gain over baseline",
-        *(["out of domain"] if outside else []),
-        "search",
-    ):
-        table.add_column(column, justify="right")
-    for row in board.head(10).to_dict("records"):
-        name = f"{row['trial']} baseline" if row["role"] == "baseline" else str(row["trial"])
-        cells = [name, plus_minus(row["confirmed"], row["confirmed_se"]), gain_in_words(row)]
-        cells += [f"{row['out_of_domain']:.4f}"] if outside else []
-        table.add_row(*cells, f"{row['search_score']:.4f}")
-    screen.say()
-    screen.table(table)
-
-
-def plus_minus(mean: float, error: float) -> str:
-    return f"{mean:.4f}" if error != error else f"{mean:.4f} ± {error:.4f}"
-
-
-def gain_in_words(row: dict[str, Any]) -> str:
-    """The paired gain, and 'cannot tell' where it is within two standard errors of nothing."""
-    gain, error = row["gain"], row["gain_se"]
-    if row["role"] == "baseline" or gain != gain:
-        return "-"
-    if error != error or abs(gain) < 2 * error:
-        return f"{gain:+.4f} cannot tell"
-    return f"{gain:+.4f} ± {error:.4f}"
-
-
-def print_study(study: Study, screen: Screen) -> None:
-    """The study as resolved, and each searched parameter with its domain and the baseline's value."""
-    from rich.table import Table
-
-    from tune_digits.space import OneOf
-
-    screen.say(study.to_yaml())
-    params, _ = study.space.point(study.space.baseline)
-    table = Table(box=None, pad_edge=False, title="searched", title_justify="left")
-    for column in ("parameter", "domain", "baseline"):
-        table.add_column(column, overflow="fold")
-    for name, node in study.space.parameters().items():
-        domain = " | ".join(node.labels) if isinstance(node, OneOf) else str(node)
-        value = params.get(name, "")
-        table.add_row(name, domain, f"{value:g}" if isinstance(value, float) else str(value))
-    screen.table(table)
-    screen.say(
-        f"\n{study.search.trials} trials of up to {study.epochs} epochs, {study.cv.folds} folds; nothing was started"
-    )

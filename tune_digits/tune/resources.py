@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 import os
+import signal
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -89,6 +90,7 @@ def start_ray(
     meanwhile()
     address = address or os.environ.get("RAY_ADDRESS")
     if not ray.is_initialized():
+        on_sigterm = signal.getsignal(signal.SIGTERM)
         options: dict[str, Any] = {
             "logging_level": logging.ERROR,
             "log_to_driver": False,
@@ -105,6 +107,8 @@ def start_ray(
                     _system_config={"prestart_worker_first_driver": False},
                     **options,
                 )
+        # Ray takes SIGTERM for itself and prints its native stack at it
+        signal.signal(signal.SIGTERM, on_sigterm)
     for name in ("ray", "ray.tune"):
         logging.getLogger(name).setLevel(logging.ERROR)
     total = ray.cluster_resources()

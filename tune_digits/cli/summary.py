@@ -1,0 +1,111 @@
+"""What a search prints: its study, its folds, what is odd about the data, and the confirmed configurations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tune_digits.errors import DataError
+
+if TYPE_CHECKING:
+    from tune_digits.data.dataset import Dataset, Task
+    from tune_digits.screen import Screen
+    from tune_digits.study import Study
+
+
+def print_folds(folds: Any, train: Dataset, study: Study, screen: Screen) -> None:
+    from rich.table import Table
+
+    from tune_digits.data.fold_table import describe_folds, fold_table
+
+    advice = ""
+    if train.groups is None and study.cv.fold_column is None:
+        advice = (
+            ". If rows come in groups (writers, patients, plants), say so with --groups: folds that split them "
+            "leak, and scores then look better than they are"
+        )
+    screen.say(describe_folds(folds, train, study.cv) + advice)
+    heads, lines = fold_table(folds, train)
+    table = Table(*heads, box=None, pad_edge=False, header_style="dim")
+    for column in table.columns:
+        column.justify = "right"
+    for line in lines:
+        table.add_row(*line)
+    screen.table(table)
+    if len(folds) > len(lines):
+        screen.say(f"  and {len(folds) - len(lines)} more")
+
+
+def report_findings(task: Task, folds: Any, strict: bool, screen: Screen) -> None:
+    """Warn of what is odd about the data; with --strict refuse it."""
+    from tune_digits.data.checks import check_task
+
+    findings = check_task(task, folds)
+    if findings and strict:
+        raise DataError("--strict, and the data are odd:\n" + "\n".join(f"  {f.message}" for f in findings))
+    for finding in findings:
+        screen.warn(finding.message)
+
+
+def print_board(board: Any, screen: Screen) -> None:
+    """The confirmed configurations, best first, with what can be said of their gain over the baseline."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, title_justify="left", title="confirmed, best first")
+    outside = board["out_of_domain"].notna().any()
+    for column in (
+        "trial",
+        "confirmed",
+        "gain over baseline",
+        *(["out of domain"] if outside else []),
+        "search",
+    ):
+        table.add_column(column, justify="right")
+    for row in board.head(10).to_dict("records"):
+        name = f"{row['trial']} baseline" if row["role"] == "baseline" else str(row["trial"])
+        cells = [name, plus_minus(row["confirmed"], row["confirmed_se"]), gain_in_words(row)]
+        cells += [f"{row['out_of_domain']:.4f}"] if outside else []
+        table.add_row(*cells, f"{row['search_score']:.4f}")
+    screen.say()
+    screen.table(table)
+
+
+def plus_minus(mean: float, error: float) -> str:
+    return f"{mean:.4f}" if error != error else f"{mean:.4f} ± {error:.4f}"
+
+
+def gain_in_words(row: dict[str, Any]) -> str:
+    """The paired gain, and 'cannot tell' where nothing is within its 95 % interval.
+
+    Student's t, since few pairs know their own spread badly: of three, 4.3 standard errors and not two.
+    """
+    from scipy.special import stdtrit
+
+    gain, error = row["gain"], row["gain_se"]
+    if row["role"] == "baseline" or gain != gain:
+        return "-"
+    if error != error or abs(gain) < stdtrit(row["folds"] * row["seeds"] - 1, 0.975) * error:
+        return f"{gain:+.4f} cannot tell"
+    return f"{gain:+.4f} ± {error:.4f}"
+
+
+def print_study(study: Study, screen: Screen) -> None:
+    """The study as resolved, and each searched parameter with its domain and the baseline's value."""
+    from rich.table import Table
+
+    from tune_digits.space import OneOf
+
+    screen.say(study.to_yaml())
+    params, _ = study.space.point(study.space.baseline)
+    table = Table(box=None, pad_edge=False, title="searched", title_justify="left")
+    for column in ("parameter", "domain", "baseline"):
+        table.add_column(column, overflow="fold")
+    for name, node in study.space.parameters().items():
+        domain = " | ".join(node.labels) if isinstance(node, OneOf) else str(node)
+        value = params.get(name, "")
+        table.add_row(name, domain, f"{value:g}" if isinstance(value, float) else str(value))
+    screen.table(table)
+    splits = study.cv.splits
+    folds = (
+        f"the folds of {study.cv.fold_column!r}" if splits is None else f"{splits} fold{'s' * (splits > 1)}"
+    )
+    screen.say(f"\n{study.search.trials} trials of up to {study.epochs} epochs, {folds}; nothing was started")
