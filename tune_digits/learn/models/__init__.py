@@ -56,6 +56,25 @@ class Normalize(nn.Module):
         return (images - self.mean) / self.std
 
 
+class NormalizeEach(nn.Module):
+    """(x - mean) / std of each image by itself, over its channels and pixels.
+
+    std is at least 1 / sqrt(C H W), so that an empty image gives zeros (TensorFlow's per_image_standardization).
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        std, mean = torch.std_mean(images, (1, 2, 3), correction=0, keepdim=True)
+        return (images - mean) / std.clamp_min(images[0].numel() ** -0.5)
+
+
+# train.normalize in the configuration -> (mean, std) of the training images -> the network's first module
+NORMALIZATIONS: dict[str, Callable[[Sequence[float], Sequence[float]], nn.Module]] = {
+    "none": lambda mean, std: nn.Identity(),
+    "dataset": Normalize,
+    "image": lambda mean, std: NormalizeEach(),
+}
+
+
 def build_model(
     config: Model,
     channels: int,
@@ -64,18 +83,21 @@ def build_model(
     classes: int,
     mean: Sequence[float],
     std: Sequence[float],
+    *,
+    normalize: str = "dataset",
 ) -> nn.Module:
     """A network from images float32 (B, C, H, W) in [0, 1] to logits (B, K); H and W >= 8.
 
-    mean, std: (C,) of the training images on that scale, std > 0. The initial weights come from torch's
-    global generator; where the configuration says so, those that fit are then taken from an earlier run or a
-    file. Give model and images `torch.channels_last`: 1.2 to 1.4 times as fast on one CPU core. Raises
-    ConfigError where the network cannot be made for these images, or nothing in the given weights fits.
+    mean, std: (C,) of the training images on that scale, std > 0; used where `normalize` is dataset. The initial
+    weights come from torch's global generator; where the configuration says so, those that fit are then taken
+    from an earlier run or a file. Give model and images `torch.channels_last`: 1.2 to 1.4 times as fast on one
+    CPU core. Raises ConfigError where the network cannot be made for these images, or nothing in the given
+    weights fits.
     """
     network = MODELS[model_kind(config.name)](config, channels, height, width, classes)
     initialise(network, config.init)
     set_batchnorm(network, config.bn_momentum, config.bn_eps, config.bn_gamma_init)
-    model = nn.Sequential(OrderedDict(normalize=Normalize(mean, std), network=network))
+    model = nn.Sequential(OrderedDict(normalize=NORMALIZATIONS[normalize](mean, std), network=network))
     if config.init_from is not None:
         load_matching(model, read_run(Path(config.init_from)))
     elif config.weights is not None:
