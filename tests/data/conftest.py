@@ -1,11 +1,15 @@
 """Small files in Kaggle's CSV form."""
 
 import gzip
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tune_digits.config import Data
+from tune_digits.errors import DataError
 
 Table = list[list[object]]
 
@@ -30,6 +34,10 @@ def write(path: Path, content: Table | str | bytes) -> Path:
     content = text(content) if isinstance(content, list) else content
     content = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(path.stem.removesuffix(".csv") + ".csv", content)
+        return path
     path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
     return path
 
@@ -56,6 +64,24 @@ def recognizer(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def refuses(tmp_path: Path) -> Callable[..., None]:
+    """Call, and find every one of the words in the DataError's message; no file is changed or made."""
+
+    def content() -> dict[Path, tuple[bytes, int]]:
+        return {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in tmp_path.rglob("*") if p.is_file()}
+
+    def check(call: Callable[[], object], *words: str) -> None:
+        before = content()
+        with pytest.raises(DataError) as caught:
+            call()
+        for word in words:
+            assert word in str(caught.value), str(caught.value)
+        assert content() == before
+
+    return check
+
+
+@pytest.fixture
 def make_table() -> Callable[..., Table]:
     return table
 
@@ -68,3 +94,47 @@ def write_csv() -> Callable[[Path, Table | str | bytes], Path]:
 @pytest.fixture
 def as_text() -> Callable[..., str]:
     return text
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    """An IDX file of uint8 numbers."""
+    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+
+
+def write_idx(folder: Path, begin: str = "", end: str = "", side: tuple[int, int] = (3, 3)) -> Path:
+    """MNIST's four files: 30 training and 6 test images of three classes."""
+    for seed, (part, rows) in enumerate((("train", 30), ("t10k", 6))):
+        images = np.random.default_rng(seed).integers(0, 256, (rows, *side), np.uint8)
+        write(folder / f"{begin}{part}-images-idx3-ubyte{end}", idx_bytes(images))
+        write(
+            folder / f"{begin}{part}-labels-idx1-ubyte{end}", idx_bytes(np.arange(rows, dtype=np.uint8) % 3)
+        )
+    return folder
+
+
+@pytest.fixture
+def make_idx() -> Callable[..., Path]:
+    return write_idx
+
+
+@pytest.fixture
+def sample_of(tmp_path: Path, kannada: Path) -> Callable[[str], Data]:
+    """A small data set in any format of the table of loaders."""
+
+    def make(name: str) -> Data:
+        if name == "digits":
+            return Data()
+        if name == "kaggle_csv":
+            return Data(path=str(kannada))
+        if name == "idx":
+            return Data(path=str(write_idx(tmp_path / "idx")))
+        if name == "torchvision":
+            write_idx(tmp_path / "KMNIST" / "raw", end=".gz")
+            return Data(path="torchvision:KMNIST", root=str(tmp_path))
+        if name == "arrays":
+            x = np.random.default_rng(0).integers(0, 256, (36, 3, 3), np.uint8)
+            np.savez(tmp_path / "a.npz", x_train=x[:30], y_train=np.arange(30) % 3, x_test=x[30:])
+            return Data(path=str(tmp_path / "a.npz"))
+        raise KeyError(name)
+
+    return make

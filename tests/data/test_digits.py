@@ -1,10 +1,7 @@
 import numpy as np
-import pytest
 from sklearn.datasets import load_digits
 
-from tune_digits.config import RowGroups
 from tune_digits.data.digits import load_digits_task
-from tune_digits.errors import DataError
 
 
 def test_digits_are_scikit_learns():
@@ -23,10 +20,3 @@ def test_digits_are_scikit_learns():
 
 def test_the_split_is_always_the_same():
     np.testing.assert_array_equal(load_digits_task().test.ids, load_digits_task().test.ids)
-
-
-def test_groups():
-    task = load_digits_task(RowGroups(rows_per_group=100))
-    np.testing.assert_array_equal(task.train.groups, task.train.ids // 100)
-    with pytest.raises(DataError, match=r"'writer'.*no columns"):
-        load_digits_task("writer")

@@ -4,8 +4,10 @@ import re
 import numpy as np
 import pytest
 
-from tune_digits.config import Data, RowGroups
-from tune_digits.data.kaggle_csv import load_kaggle_csv, load_unlabelled, read_pixel_csv
+from tune_digits.config import Cv, Data, RowGroups
+from tune_digits.data.kaggle_csv import load_unlabelled
+from tune_digits.data.load import load_task
+from tune_digits.data.pixel_csv import read_pixel_csv
 from tune_digits.errors import DataError
 
 
@@ -18,20 +20,7 @@ def pixels(rows):
 
 
 def load(path, groups=None, **data):
-    return load_kaggle_csv(Data(path=str(path), **data), groups)
-
-
-@pytest.fixture
-def refuses():
-    """Call, and find every one of the words in the DataError's message."""
-
-    def check(call, *words):
-        with pytest.raises(DataError) as caught:
-            call()
-        for word in words:
-            assert word in str(caught.value), str(caught.value)
-
-    return check
+    return load_task(Data(path=str(path), format="kaggle_csv", **data), Cv(groups=groups))
 
 
 # ── what is read ─────────────────────────────────────────────────────────────────────────────────────
@@ -50,7 +39,7 @@ def test_kannada_dialect(kannada, make_table):
     np.testing.assert_array_equal(task.test.ids, np.arange(6))
     assert list(task.holdouts) == ["Dig-MNIST"]
     assert len(task.holdouts["Dig-MNIST"]) == 9 and task.holdouts["Dig-MNIST"].labels.shape == (9, 1)
-    assert (task.submission.id_column, task.submission.label_column) == ("id", "label")
+    assert (task.submission.form.id_column, *task.submission.form.label_columns) == ("id", "label")
     np.testing.assert_array_equal(task.submission.ids, np.arange(6))
 
 
@@ -58,7 +47,7 @@ def test_digit_recognizer_dialect(recognizer):
     task = load(recognizer)
     np.testing.assert_array_equal(task.test.ids, np.arange(1, 7))
     np.testing.assert_array_equal(task.submission.ids, task.test.ids)
-    assert (task.submission.id_column, task.submission.label_column) == ("ImageId", "Label")
+    assert (task.submission.form.id_column, *task.submission.form.label_columns) == ("ImageId", "Label")
     assert task.holdouts == {}
 
 
@@ -69,7 +58,7 @@ def test_without_a_sample_the_form_is_the_dialects_own(dialect, columns, request
     folder = request.getfixturevalue(dialect)
     (folder / "sample_submission.csv").unlink()
     task = load(folder)
-    assert (task.submission.id_column, task.submission.label_column) == columns
+    assert (task.submission.form.id_column, *task.submission.form.label_columns) == columns
     np.testing.assert_array_equal(task.submission.ids, task.test.ids)
 
 
@@ -83,7 +72,7 @@ def test_the_sample_keeps_its_own_order(kannada, write_csv):
 def test_single_training_file_brings_nothing_else(kannada):
     task = load(kannada / "train.csv.gz")
     assert (task.name, task.test, task.holdouts, task.submission) == ("train", None, {}, None)
-    assert list(load(kannada / "train.csv.gz", holdout=("Dig-MNIST",)).holdouts) == ["Dig-MNIST"]
+    assert list(load(kannada / "train.csv.gz", extra=("Dig-MNIST",)).holdouts) == ["Dig-MNIST"]
 
 
 def test_holdouts_by_name_or_none(kannada, write_csv, make_table):
@@ -91,9 +80,9 @@ def test_holdouts_by_name_or_none(kannada, write_csv, make_table):
     write_csv(kannada / "smaller.csv", make_table(4, 2, classes=2))
     write_csv(kannada / "my_submission.csv", "id,label\n0,1\n")
     assert list(load(kannada).holdouts) == ["Dig-MNIST", "other"]
-    assert list(load(kannada, holdout=("other",)).holdouts) == ["other"]
-    assert list(load(kannada, holdout=("Dig-MNIST.csv.gz",)).holdouts) == ["Dig-MNIST"]
-    assert load(kannada, holdout=()).holdouts == {}
+    assert list(load(kannada, extra=("other",)).holdouts) == ["other"]
+    assert list(load(kannada, extra=("Dig-MNIST.csv.gz",)).holdouts) == ["Dig-MNIST"]
+    assert load(kannada, extra=()).holdouts == {}
 
 
 def test_labelled_test_file_is_scored(kannada, write_csv, make_table):
@@ -128,7 +117,7 @@ def test_byte_order_mark_and_crlf(tmp_path, write_csv, make_table, as_text):
 
 
 def test_many_blocks_are_joined_in_order(tmp_path, write_csv, make_table, monkeypatch):
-    monkeypatch.setattr("tune_digits.data.kaggle_csv.BLOCK_BYTES", 512)
+    monkeypatch.setattr("tune_digits.data.pixel_csv.BLOCK_BYTES", 512)
     rows = make_table(200, 4)
     np.testing.assert_array_equal(read_pixel_csv(write_csv(tmp_path / "a.csv.gz", rows)).images, pixels(rows))
 
@@ -158,25 +147,17 @@ def test_ids_that_are_not_plain_numbers_stay_text(tmp_path, write_csv):
 
 
 def test_unlabelled_file_or_folder(kannada, recognizer):
-    images, ids = load_unlabelled(kannada, like=(1, 3, 3))
+    images, ids = load_unlabelled(kannada, shape=(1, 3, 3))
     assert images.shape == (6, 1, 3, 3) and ids.tolist() == [0, 1, 2, 3, 4, 5]
-    assert load_unlabelled(recognizer / "test.csv", like=(1, 3, 3))[1].tolist() == [1, 2, 3, 4, 5, 6]
-    assert load_unlabelled(recognizer / "test.csv", like=(1, 3, 3), first_id=0)[1].tolist() == [
-        0,
-        1,
-        2,
-        3,
-        4,
-        5,
-    ]
-    assert len(load_unlabelled(kannada / "train.csv.gz", like=(1, 3, 3))[0]) == 30
+    assert load_unlabelled(recognizer / "test.csv", shape=(1, 3, 3))[1].tolist() == [1, 2, 3, 4, 5, 6]
+    assert len(load_unlabelled(kannada / "train.csv.gz", shape=(1, 3, 3))[0]) == 30
 
 
 def test_unlabelled_refusals(kannada, tmp_path, refuses):
-    refuses(lambda: load_unlabelled(kannada, like=(1, 28, 28)), "test.csv.gz", "3x3", "28x28")
-    refuses(lambda: load_unlabelled(kannada, like=(3, 3, 3)), "grey", "3 channel")
-    refuses(lambda: load_unlabelled(tmp_path / "none.csv", like=(1, 3, 3)), "no file or folder", "none.csv")
-    refuses(lambda: load_unlabelled(tmp_path, like=(1, 3, 3)), "no test.csv", "kannada/")
+    refuses(lambda: load_unlabelled(kannada, shape=(1, 28, 28)), "test.csv.gz", "3x3", "28x28")
+    refuses(lambda: load_unlabelled(kannada, shape=(3, 3, 3)), "grey", "3 channel")
+    refuses(lambda: load_unlabelled(tmp_path / "none.csv", shape=(1, 3, 3)), "no file or folder", "none.csv")
+    refuses(lambda: load_unlabelled(tmp_path, shape=(1, 3, 3)), "no test.csv", "kannada/")
 
 
 # ── what is refused ──────────────────────────────────────────────────────────────────────────────────
@@ -226,7 +207,7 @@ def test_783_pixels(tmp_path, write_csv, make_table, refuses):
 
 
 def test_bad_pixel_far_down_is_found(tmp_path, write_csv, make_table, monkeypatch, refuses):
-    monkeypatch.setattr("tune_digits.data.kaggle_csv.BLOCK_BYTES", 512)
+    monkeypatch.setattr("tune_digits.data.pixel_csv.BLOCK_BYTES", 512)
     rows = make_table(200, 4)
     rows[151][3] = "x"
     path = write_csv(tmp_path / "train.csv.gz", rows)
@@ -235,7 +216,7 @@ def test_bad_pixel_far_down_is_found(tmp_path, write_csv, make_table, monkeypatc
 
 def test_missing_path(tmp_path, refuses):
     refuses(lambda: load(tmp_path / "nowhere"), "no file or folder", "nowhere")
-    refuses(lambda: load_kaggle_csv(Data(), None), "needs data.path")
+    refuses(lambda: load_task(Data(format="kaggle_csv"), Cv()), "needs data.path")
     refuses(lambda: read_pixel_csv(tmp_path / "none.csv"), "no file", "none.csv")
 
 
@@ -281,7 +262,7 @@ def test_unknown_group_column(kannada, refuses):
 
 def test_missing_group(tmp_path, write_csv, refuses):
     path = write_csv(tmp_path / "train.csv", "label,user,pixel0\n0,a,1\n1,,1\n")
-    refuses(lambda: load(path, "user"), "row 2", "'user'", "missing")
+    refuses(lambda: load(path, "user"), "row 2", "'user'", "empty")
 
 
 def test_test_file_of_another_size(kannada, write_csv, make_table, refuses):
@@ -300,12 +281,12 @@ def test_test_ids(kannada, write_csv, make_table, refuses):
 
 
 def test_holdout_refusals(kannada, write_csv, make_table, refuses):
-    refuses(lambda: load(kannada, holdout=("Other",)), "data.holdout", "'Other'", "Dig-MNIST.csv.gz")
-    refuses(lambda: load(kannada, holdout=("test",)), "test.csv.gz", "data.holdout", "no column 'label'")
+    refuses(lambda: load(kannada, extra=("Other",)), "data.extra", "'Other'", "Dig-MNIST.csv.gz")
+    refuses(lambda: load(kannada, extra=("test",)), "test.csv.gz", "no column named 'label'")
     write_csv(kannada / "Dig-MNIST.csv.gz", make_table(9, 3, classes=4))
     refuses(lambda: load(kannada), "Dig-MNIST.csv.gz", "row 4", "'3'", "does not occur in the training file")
     write_csv(kannada / "Dig-MNIST.csv.gz", make_table(9, 2))
-    refuses(lambda: load(kannada, holdout=("Dig-MNIST",)), "2x2", "3x3")
+    refuses(lambda: load(kannada, extra=("Dig-MNIST",)), "2x2", "3x3")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from tune_digits.config import Cv, Data, RowGroups
 from tune_digits.data.folds import make_folds
 from tune_digits.data.subset import subset_rows
-from tune_digits.data.load import LOADERS, load_task
+from tune_digits.data.load import LOADERS, READERS, detect, load_task, load_unlabelled
 from tune_digits.errors import DataError
 
 
@@ -19,8 +19,10 @@ def test_loaders_are_the_formats_of_the_configuration():
 
 
 @pytest.mark.parametrize("name", LOADERS)
-def test_every_loader_keeps_the_contract(name, kannada):
-    task = load_task(Data(format=name, path=None if name == "digits" else str(kannada)), Cv())
+def test_every_loader_keeps_the_contract(name, sample_of):
+    data = sample_of(name)
+    task = load_task(data.model_copy(update={"format": name}), Cv())
+    assert detect(data.path) == name
     for part in (task.train, task.test, *task.holdouts.values()):
         assert part.images.dtype == np.uint8 and part.images.ndim == 4 and part.images.flags.c_contiguous
         assert len(part.ids) == len(part) == len(np.unique(part.ids))
@@ -90,7 +92,7 @@ def test_real_kannada(real):
     cv = Cv(groups=RowGroups(rows_per_group=1280))  # one writer
     task = load_task(Data(path=str(real / "kannada")), cv)
     assert task.describe() == (
-        "kannada: 60,000 train, 10,000 test, 28x28x1, 10 classes, holdout Dig-MNIST 10,240"
+        "kannada: 60,000 train, 10,000 test, 28x28x1, 10 classes, extra labelled set Dig-MNIST 10,240"
     )
     assert np.bincount(task.train.labels[:, 0]).tolist() == [6000] * 10
     for fold in make_folds(task.train.labels, task.train.groups, cv, task.targets):
@@ -103,4 +105,4 @@ def test_real_kannada(real):
 def test_real_mnist(real):
     task = load_task(Data(path=str(real / "mnist")), Cv())
     assert task.describe() == "mnist: 60,000 train, 10,000 test, 28x28x1, 10 classes"
-    assert (task.submission.id_column, task.submission.ids[0]) == ("ImageId", 1)
+    assert (task.submission.form.id_column, task.submission.ids[0]) == ("ImageId", 1)

@@ -21,7 +21,8 @@ def make_parser() -> argparse.ArgumentParser:
         type=Path,
         required=True,
         metavar="PATH",
-        help="test file (.csv, .csv.gz), or a folder with one",
+        help="file or folder of any known form: a table with pixels or with paths of images, "
+        "a folder of images, Parquet parts, IDX, NumPy",
     )
     add(
         "--out",
@@ -60,13 +61,14 @@ def predict(args: argparse.Namespace) -> int:
     if args.out.exists():
         raise UserError(f"{args.out}: is there already; nothing is overwritten. Name another file with --out")
 
-    from tune_digits.data.kaggle_csv import load_unlabelled
+    from tune_digits.data.load import load_unlabelled
     from tune_digits.ensemble.submission import submission_frame, write_submission
     from tune_digits.ensemble.vote import labels_of
     from tune_digits.screen import Progress, Screen
 
     screen = Screen()
-    images, ids = load_unlabelled(args.data, manifest.shape, cache_dir=CACHE if CACHE.is_dir() else None)
+    cache = CACHE if CACHE.is_dir() else None
+    images, ids = load_unlabelled(args.data, manifest.shape, manifest.targets, cache, manifest.data)
 
     import torch
 
@@ -82,7 +84,7 @@ def predict(args: argparse.Namespace) -> int:
     with screen.watch(progress):
         proba = predict_members(args.model, manifest, images, device, args.tta or manifest.tta, advance)
     labels = labels_of(vote(proba, manifest), manifest.heads)
-    frame = submission_frame(ids, labels, manifest.targets, manifest.id_column, manifest.label_column)
+    frame = submission_frame(manifest.form.of(ids), labels, manifest.targets)
     write_submission(args.out, frame)
     screen.say(f"{len(frame):,} rows: {args.out}")
     return 0

@@ -4,16 +4,58 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from tune_digits.config.part import Part, Positive
 
 
+class Extra(Part):
+    path: str = Field(min_length=1, description="file or folder; relative to data.path")
+    role: Literal["holdout", "train"] = Field(
+        "holdout", description="holdout: scored, never trained on; train: its rows join the training data"
+    )
+
+
+def _as_extras(value: Any) -> Any:
+    """One name or entry stands for a tuple of one, a bare name for an entry."""
+    entries = (value,) if isinstance(value, str | dict | Extra) else value
+    if not isinstance(entries, list | tuple):
+        return value
+    return tuple({"path": entry} if isinstance(entry, str) else entry for entry in entries)
+
+
+def _as_size(value: Any) -> Any:
+    """One number is the height and the width."""
+    return (value, value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Side = Annotated[int, Field(ge=4, le=1024)]
+
+
 class Data(Part):
-    path: str | None = Field(None, description="folder or training file; none = scikit-learn's digits")
-    format: Literal["auto", "digits", "kaggle_csv"] = Field("auto", description="how to read path")
-    holdout: tuple[str, ...] | None = Field(
-        None, description="extra labelled files, scored but not trained on; none = found by name, () = no"
+    path: str | None = Field(
+        None,
+        description="folder or training file, or torchvision:NAME for a set on disk; none = scikit-learn's digits",
+    )
+    format: Literal["auto", "digits", "kaggle_csv", "idx", "arrays", "torchvision"] = Field(
+        "auto", description="how to read path; auto = by the names and headers of its files"
+    )
+    root: str | None = Field(None, description="folder that torchvision keeps its data sets in")
+    transpose: bool = Field(False, description="swap rows and columns of IDX images, as EMNIST's files need")
+    size: Annotated[tuple[Side, Side] | None, BeforeValidator(_as_size)] = Field(
+        None,
+        description="pixels that image files and Bengali's images are resized to: one number, or [height, width]; "
+        "none = as they are, all of one size",
+    )
+    channels: Literal["auto", 1, 3] = Field(
+        "auto", description="1 grey, 3 colour; auto = colour where any training image has it"
+    )
+    crop: bool = Field(
+        False, description="Bengali's images: cut to the ink with a border, on a square, before the resizing"
+    )
+    extra: Annotated[tuple[Extra, ...] | None, BeforeValidator(_as_extras)] = Field(
+        None,
+        description="extra labelled sets, paths or {path, role: holdout | train}; none = found by name, () = no",
     )
     subset: int | None = Field(
         None, ge=20, description="search and confirm on this many training samples, drawn evenly by class"

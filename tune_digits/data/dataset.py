@@ -6,6 +6,7 @@ Shape letters: N samples, C channels, H W, T targets (heads), K class columns (a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,21 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.images)
 
+    @staticmethod
+    def from_arrays(x: Any, y: Any = None) -> Dataset:
+        """A data set from arrays or tables in memory, as for `Task("mine", train=Dataset.from_arrays(x, y))`.
+
+        x: images (N, H, W), (N, H, W, C), (N, C, H, W) or flat (N, H*H), C 1 to 4; whole numbers 0..255, or floats
+        within 0..1, which are multiplied by 255. Or a DataFrame of flat images: the columns pixel0, pixel1, .., and
+        besides them `label`, ids and further columns. y: labels (N,) or (N, T), numbers or names, or a
+        DataFrame with one column per target; None = the column `label` of x, or no labels.
+
+        Raises DataError for shapes, values or lengths that do not fit.
+        """
+        from tune_digits.data.arrays import dataset_of
+
+        return dataset_of(x, y)
+
     def take(self, rows: np.ndarray) -> Dataset:
         """The samples at `rows` (int (M,)), as a new data set."""
         return Dataset(
@@ -51,12 +67,49 @@ class Dataset:
 
 
 @dataclass(frozen=True, slots=True)
-class SubmissionFormat:
-    """The sample submission's own form: its columns in order, and its ids in order (N,) int64 or str."""
+class RowForm:
+    """How a submission writes one test image: in one row or in several, r rows of L label columns each.
 
-    id_column: str
-    label_column: str
+    The id of row i is the image's id with suffixes[i] behind it; heads[i][j] is the target whose class stands there
+    in the label column j. A class is written by its name, or, with `numbers`, by its place 0..; names that are
+    whole numbers are numbers either way.
+    """
+
+    id_column: str = "id"
+    label_columns: tuple[str, ...] = ("label",)
+    suffixes: tuple[str, ...] = ("",)
+    heads: tuple[tuple[int, ...], ...] = ((0,),)
+    numbers: bool = False
+
+    @staticmethod
+    def wide(targets: tuple[Target, ...]) -> RowForm:
+        """One row per image: a column `label`, or of several targets a column for each, named after it."""
+        names = ("label",) if len(targets) == 1 else tuple(t.name for t in targets)
+        return RowForm(label_columns=names, heads=(tuple(range(len(targets))),))
+
+    def of(self, ids: np.ndarray) -> SubmissionFormat:
+        """The rows of the images with these ids (N,), in their order."""
+        count = len(self.suffixes)
+        rows = np.repeat(np.arange(len(ids)), count)
+        names = (
+            ids if self.suffixes == ("",) else np.array([f"{i}{s}" for i in ids for s in self.suffixes], str)
+        )
+        heads = np.tile(np.array(self.heads, np.int64).reshape(count, -1), (len(ids), 1))
+        return SubmissionFormat(self, names, rows, heads)
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionFormat:
+    """All rows of a submission, in order. R rows, L label columns.
+
+    ids: (R,) int64 or str. rows: int64 (R,), the place of each row's image in the test data. heads: int64 (R, L),
+    the target whose class stands there. form: the columns' names, and the same for test data yet unseen.
+    """
+
+    form: RowForm
     ids: np.ndarray
+    rows: np.ndarray
+    heads: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +117,8 @@ class Task:
     """All data of one problem.
 
     train has labels. test may have labels (scikit-learn's digits) or none (Kaggle), or be missing.
-    holdouts are labelled sets from elsewhere (Dig-MNIST): scored, never trained on.
+    holdouts are labelled sets from elsewhere (Dig-MNIST): scored, never trained on. joined: name -> number of
+    rows of those whose rows are part of train, its last ones.
     """
 
     name: str
@@ -72,20 +126,22 @@ class Task:
     test: Dataset | None = None
     holdouts: dict[str, Dataset] = field(default_factory=dict)
     submission: SubmissionFormat | None = None
+    joined: dict[str, int] = field(default_factory=dict)
 
     @property
     def targets(self) -> tuple[Target, ...]:
         return self.train.targets
 
     def describe(self) -> str:
-        """One line: `kannada: 60,000 train, 10,000 test, 28x28x1, 10 classes, holdout Dig-MNIST 10,240`."""
+        """One line: `kannada: 60,000 train, 10,000 test, 28x28x1, 10 classes, extra labelled set Dig-MNIST 10,240`."""
         _, channels, height, width = self.train.images.shape
         classes = "+".join(str(len(t.classes)) for t in self.targets)
-        parts = [f"{len(self.train):,} train"]
+        joined = " and ".join(f"{n:,} of them {name}" for name, n in self.joined.items())
+        parts = [f"{len(self.train):,} train" + (f" ({joined})" if joined else "")]
         if self.test is not None:
             parts.append(f"{len(self.test):,} test")
         parts += [f"{height}x{width}x{channels}", f"{classes} classes"]
-        parts += [f"holdout {name} {len(d):,}" for name, d in self.holdouts.items()]
+        parts += [f"extra labelled set {name} {len(d):,}" for name, d in self.holdouts.items()]
         return f"{self.name}: " + ", ".join(parts)
 
 

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from tune_digits.config import RowGroups
-from tune_digits.data.dataset import Dataset, SubmissionFormat, Target, Task
+from tune_digits.config import Data
+from tune_digits.data.dataset import Dataset, RowForm, Target, Task
 from tune_digits.errors import DataError
 
 TEST_PART = 0.2
 
 
-def load_digits_task(groups: str | RowGroups | None = None) -> Task:
+def load(data: Data, cache_dir: Path | None = None) -> Task:
+    """`load_digits_task`, where the study names nothing else. Raises DataError when it does."""
+    if data.path is not None:
+        raise DataError(
+            "The format 'digits' is scikit-learn's bundled set: it takes no data.path. "
+            "Leave it out, or name another data.format."
+        )
+    return load_digits_task()
+
+
+def load_digits_task() -> Task:
     """1,437 training and 360 test images, uint8 (N, 1, 8, 8), ten classes; the test part has labels too.
 
-    The split is stratified and always the same. ids are row numbers in scikit-learn's own order, and
-    `RowGroups` counts rows in that order (neighbours are often by one writer).
+    The split is stratified and always the same. ids are row numbers in scikit-learn's own order, which the
+    training rows keep (neighbours are often by one writer).
     Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998.
-
-    Raises DataError when `groups` names a column: these data have none.
     """
-    if isinstance(groups, str):
-        raise DataError(
-            f"cv.groups names the column {groups!r}, but the bundled digits have no columns. "
-            "Leave cv.groups out, or give {rows_per_group: N}."
-        )
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -36,7 +41,6 @@ def load_digits_task(groups: str | RowGroups | None = None) -> Task:
         labels=labels,
         ids=np.arange(len(images)),
         targets=(Target("label", tuple(str(c) for c in range(10))),),
-        groups=None if groups is None else np.arange(len(images)) // groups.rows_per_group,
     )
     train_rows, test_rows = train_test_split(
         everything.ids, test_size=TEST_PART, stratify=labels[:, 0], random_state=0
@@ -46,5 +50,5 @@ def load_digits_task(groups: str | RowGroups | None = None) -> Task:
         name="digits",
         train=everything.take(np.sort(train_rows)),
         test=test,
-        submission=SubmissionFormat("id", "label", test.ids),
+        submission=RowForm().of(test.ids),
     )
