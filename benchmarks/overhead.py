@@ -1,0 +1,119 @@
+"""What a search costs beside the training itself.
+
+help          `search.py --help`, whole process
+first_epoch   from the command to the first epoch's record, bundled digits, two trials side by side
+per_trial     wall time per trial of 24 trials that train next to nothing, two at once, actors reused
+checkpoint    saving a state of 1 MB and reporting an epoch's record
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from common import random_images, write
+
+SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "search.py"
+TRIALS = 24
+
+
+def help_seconds() -> float:
+    started = time.perf_counter()
+    subprocess.run([sys.executable, str(SCRIPT), "--help"], check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def first_epoch_seconds() -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        command = [sys.executable, str(SCRIPT), "--trials", "2", "--epochs", "2"]
+        command += ["--set", "search.grace_period=1"]
+        search = subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        while not list(Path(folder).glob("runs/*/trials/*/epochs.jsonl")):
+            if search.poll() is not None:
+                raise SystemExit("the search ended before its first epoch")
+            time.sleep(0.02)
+        took = time.perf_counter() - started
+        os.killpg(search.pid, signal.SIGINT)
+        search.wait()
+    return took
+
+
+def small_search(trials: int, folder: Path) -> list[float]:
+    """Seconds after the first trial's end at which each trial of a search ended that trains next to nothing."""
+    from tune_digits import runs
+    from tune_digits.data.dataset import Dataset, Target, Task
+    from tune_digits.data.folds import Fold
+    from tune_digits.screen import Screen
+    from tune_digits.study import make_study
+    from tune_digits.tune.resources import plan_slots, start_ray
+    from tune_digits.tune.search import run_search
+
+    raw = {
+        "trial": {
+            "model": {"name": "lean_cnn", "width": 4, "depth": 1},
+            "optimizer": {"name": "adamw", "lr": {"loguniform": [1e-3, 1e-2]}},
+            "train": {"epochs": 1, "batch_size": 64},
+        },
+        "search": {"trials": trials, "grace_period": 1},
+    }
+    study = make_study(raw, "overhead", "overhead", {})
+    images, labels = random_images(80, 8)
+    target = Target("digit", tuple("0123456789"))
+    task = Task("noise", Dataset(images, labels[:, None], np.arange(80), (target,)))
+    slots = plan_slots(study.resources, *start_ray())
+    run = runs.create_run(folder, "overhead", study.to_yaml(), {}, None)
+    run_search(study, run, task, Fold(0, np.arange(64), np.arange(64, 80)), slots, Screen())
+    ends = sorted(path.stat().st_mtime for path in run.path.glob("trials/*/trial.json"))
+    return [end - ends[0] for end in ends]
+
+
+def per_trial_seconds() -> float:
+    """In a process of its own: Ray starts anew."""
+    with tempfile.TemporaryDirectory() as folder:
+        code = f"import overhead, json, pathlib; print(json.dumps(overhead.small_search({TRIALS}, pathlib.Path('.'))))"
+        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+        output = subprocess.run(
+            [sys.executable, "-c", code], cwd=folder, env=env, check=True, capture_output=True, text=True
+        ).stdout
+        ends = json.loads(output.splitlines()[-1])
+    return (ends[-1] - ends[1]) / (len(ends) - 2)
+
+
+def checkpoint_seconds() -> float:
+    import torch
+
+    from tune_digits import runs
+
+    state = {f"layer{i}": torch.rand(64, 128) for i in range(32)}  # 1 MB
+    with tempfile.TemporaryDirectory() as folder:
+        times = []
+        for epoch in range(20):
+            started = time.perf_counter()
+            runs.write_tensors(Path(folder) / "state.safetensors", state, {"step": epoch})
+            times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def main() -> None:
+    seen = {
+        "help": [help_seconds() for _ in range(5)],
+        "first_epoch": [first_epoch_seconds() for _ in range(3)],
+        "per_trial": [per_trial_seconds() for _ in range(3)],
+        "checkpoint": [checkpoint_seconds() for _ in range(3)],
+    }
+    write("overhead", {name: {"median": statistics.median(s), "seconds": s} for name, s in seen.items()})
+
+
+if __name__ == "__main__":
+    main()

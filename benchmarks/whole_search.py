@@ -1,0 +1,209 @@
+"""A whole search against what one would write instead: the same trials, epochs, images and networks.
+
+8 trials of 3 epochs on 6,000 images of 28x28, lean_cnn, 2 cores, command to end (imports and Ray's start counted):
+
+  ours       `run_search`: Ray Tune, one data copy, reused actors, batched augmentation
+  tutorial   Ray Tune as its tutorial writes it: a data set and a DataLoader per trial, albumentations per image
+  bare       two processes without Ray that share the trials out, each with `fit` on one thread
+  optuna     Optuna in one process, one trial after the other, `fit` on two threads
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from common import random_images, ratio, take_turns, write
+
+TRIALS, EPOCHS, TRAIN, VALID, BATCH = 8, 3, 6000, 1000, 128
+MODEL = {"name": "lean_cnn", "width": 16, "depth": 2}
+AUGMENT = {"rotate": 12, "shift": 0.1, "zoom": 0.1, "shear": 8, "elastic": 0.02, "cutout": 0.3}
+RATES = [1e-3 * 1.3**i for i in range(TRIALS)]
+
+
+def trial_tree(lr) -> dict:
+    return {
+        "model": MODEL,
+        "augment": AUGMENT,
+        "optimizer": {"name": "adamw", "lr": lr},
+        "train": {"epochs": EPOCHS, "batch_size": BATCH, "ema_decay": 0.99},
+    }
+
+
+def ours() -> None:
+    import numpy as np
+
+    from tune_digits import runs
+    from tune_digits.data.dataset import Dataset, Target, Task
+    from tune_digits.data.folds import Fold
+    from tune_digits.screen import Screen
+    from tune_digits.study import make_study
+    from tune_digits.tune.resources import plan_slots, start_ray
+    from tune_digits.tune.search import run_search
+
+    raw = {
+        "trial": trial_tree({"loguniform": [1e-3, 1e-2]}),
+        "search": {"trials": TRIALS, "grace_period": EPOCHS},
+    }
+    study = make_study(raw, "benchmark", "benchmark", {})
+    images, labels = random_images(TRAIN + VALID)
+    target = Target("digit", tuple("0123456789"))
+    task = Task("noise", Dataset(images, labels[:, None], np.arange(len(images)), (target,)))
+    slots = plan_slots(study.resources, *start_ray())
+    run = runs.create_run(Path("runs"), "benchmark", study.to_yaml(), {}, None)
+    fold = Fold(0, np.arange(TRAIN), np.arange(TRAIN, TRAIN + VALID))
+    records = run_search(study, run, task, fold, slots, Screen())
+    assert [r.epochs for r in records] == [EPOCHS] * TRIALS
+
+
+def train_with_fit(lr: float, threads: int) -> float:
+    import numpy as np
+    import torch
+
+    from tune_digits.config import TrialConfig
+    from tune_digits.data.dataset import Target
+    from tune_digits.learn.fit import fit, start_training, to_device
+
+    torch.set_num_threads(threads)
+    images, labels = random_images(TRAIN + VALID)
+    config = TrialConfig.model_validate(trial_tree(lr))
+    cpu = torch.device("cpu")
+    state = start_training(config, images, np.arange(TRAIN), 10, 0, 0, cpu)
+    data = to_device(
+        images, np.eye(10, dtype=np.float32)[labels], (Target("digit", tuple("0123456789")),), cpu
+    )
+    rows, valid = torch.arange(TRAIN), torch.arange(TRAIN, TRAIN + VALID)
+    return [report.score for report in fit(state, config, data, rows, valid, seed=0)][-1]
+
+
+def bare() -> None:
+    code = "import whole_search as w, sys; [w.train_with_fit(lr, 1) for lr in w.RATES[int(sys.argv[1])::2]]"
+    here = Path(__file__).parent
+    workers = [
+        subprocess.Popen([sys.executable, "-c", code, str(i)], env={**os.environ, "PYTHONPATH": str(here)})
+        for i in range(2)
+    ]
+    assert [w.wait() for w in workers] == [0, 0]
+
+
+def with_optuna() -> None:
+    import optuna
+
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
+    study.optimize(lambda t: train_with_fit(t.suggest_float("lr", 1e-3, 1e-2, log=True), 2), n_trials=TRIALS)
+
+
+def tutorial() -> None:
+    import ray
+    from ray import tune
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    tuner = tune.Tuner(
+        tune.with_resources(tutorial_trainable, {"cpu": 1}),
+        param_space={"lr": tune.loguniform(1e-3, 1e-2)},
+        tune_config=tune.TuneConfig(num_samples=TRIALS, metric="score", mode="max"),
+        run_config=tune.RunConfig(storage_path=str(Path("ray").resolve()), verbose=0),
+    )
+    results = tuner.fit()
+    assert not results.errors and len(results) == TRIALS
+
+
+def tutorial_trainable(config: dict) -> None:
+    import albumentations as A
+    import numpy as np
+    import torch
+    from ray import tune
+    from torch.nn.functional import cross_entropy
+    from torch.utils.data import DataLoader, Dataset
+
+    from tune_digits.config import TrialConfig
+    from tune_digits.learn.models import build_model
+
+    pipeline = A.Compose(
+        [
+            A.Affine(
+                rotate=(-12, 12),
+                translate_percent=(-0.1, 0.1),
+                scale=(0.9, 1.1),
+                shear={"x": (-8, 8), "y": (0, 0)},
+                p=1,
+            ),
+            A.ElasticTransform(alpha=15, sigma=5, p=1),
+            A.CoarseDropout(
+                num_holes_range=(1, 1), hole_height_range=(0.01, 0.3), hole_width_range=(0.01, 0.3), p=1
+            ),
+        ]
+    )
+
+    class Digits(Dataset):
+        def __init__(self, images: np.ndarray, labels: np.ndarray, augment: bool) -> None:
+            self.images, self.labels, self.augment = images, labels, augment
+
+        def __len__(self) -> int:
+            return len(self.images)
+
+        def __getitem__(self, i: int) -> tuple:
+            image = self.images[i, 0]
+            if self.augment:
+                image = pipeline(image=image)["image"]
+            return torch.from_numpy(image).float().div(255)[None], self.labels[i]
+
+    images, labels = random_images(TRAIN + VALID)
+    train = DataLoader(Digits(images[:TRAIN], labels[:TRAIN], True), batch_size=BATCH, shuffle=True)
+    valid = DataLoader(Digits(images[TRAIN:], labels[TRAIN:], False), batch_size=BATCH)
+    model = build_model(TrialConfig.model_validate({"model": MODEL}).model, 1, 28, 28, 10, (0.5,), (0.3,))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config["lr"])
+    for _ in range(EPOCHS):
+        model.train()
+        for x, y in train:
+            optimizer.zero_grad()
+            cross_entropy(model(x), y).backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            hits = sum((model(x).argmax(1) == y).sum().item() for x, y in valid)
+        tune.report({"score": hits / VALID})
+
+
+SIDES = {"ours": ours, "tutorial": tutorial, "bare": bare, "optuna": with_optuna}
+
+
+def seconds(side: str) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        log = subprocess.run(
+            [sys.executable, str(Path(__file__).resolve()), "--side", side],
+            cwd=folder,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        if log.returncode:
+            raise SystemExit(f"{side} failed:\n{log.stdout[-2000:]}{log.stderr[-4000:]}")
+        took = time.perf_counter() - started
+    print(f"{side} {took:.1f} s", flush=True)
+    return took
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--side", choices=SIDES, help="run one side in this process")
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    if args.side:
+        SIDES[args.side]()
+        return
+    seen = take_turns({side: lambda side=side: seconds(side) for side in SIDES}, args.rounds)
+    write(
+        "whole_search",
+        {"seconds": seen, **{f"{s} / ours": ratio(seen[s], seen["ours"]) for s in SIDES if s != "ours"}},
+    )
+
+
+if __name__ == "__main__":
+    main()
