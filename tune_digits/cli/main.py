@@ -1,4 +1,4 @@
-"""The console command `tune-digits search|ensemble|predict`."""
+"""The console command `tune-digits search|ensemble|predict|tricks`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ COMMANDS = {
     "search": "search a space, then confirm the best",
     "ensemble": "retrain the best on all data, vote, write a submission",
     "predict": "predict with a saved ensemble",
+    "tricks": "list what a trial can be made of, knob by knob",
 }
 
 

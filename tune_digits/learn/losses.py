@@ -26,7 +26,7 @@ def smooth(targets: Tensor, eps: float) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, config: CrossEntropy) -> Tensor:
-    """-sum q log p, the usual loss of classification (e.g. Goodfellow et al. 2016, Deep Learning, 6.2.2)."""
+    """-sum q log p, the usual loss of classification (Goodfellow et al. 2016, Deep Learning, 6.2.2.2)."""
     return F.cross_entropy(logits, targets, reduction="none")
 
 
