@@ -42,6 +42,7 @@ class _Loss(Part):
     center_weight: NonNegative = Field(
         0.0, description="weight of center loss, added (Wen et al. 2016, ECCV); 0 = off"
     )
+    center_rate: Fraction = Field(0.5, description="how far the centers go in an update (alpha in the paper)")
     teacher: str | None = Field(
         None, description="an .npz with probabilities `proba` (N, K) of the training rows, to distil from"
     )

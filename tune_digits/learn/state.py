@@ -13,23 +13,38 @@ from torch import Tensor, nn
 from tune_digits.config import TrialConfig
 from tune_digits.learn.epoch import EpochReport
 from tune_digits.learn.models import build_model
-from tune_digits.learn.optim import build_optimizer
+from tune_digits.learn.optim import build_optimizer, classifier
+from tune_digits.learn.predict import memory_format
 
 
 @dataclass(slots=True)
 class TrainState:
-    """model and its moving average (None = off), optimizer, weight updates done, and the epochs so far."""
+    """Everything that training changes.
+
+    ema: the moving average of the weights; swa: their equal average over the ends of `averaged` epochs. centers:
+    float32 (K, D), of center loss. None = off. step: weight updates done. snapshots: epoch -> the weights at its
+    end, by name.
+    """
 
     model: nn.Module
     ema: nn.Module | None
+    swa: nn.Module | None
+    centers: Tensor | None
     optimizer: torch.optim.Optimizer
     step: int = 0
+    averaged: int = 0
     history: list[EpochReport] = field(default_factory=list)
+    snapshots: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+
+    @property
+    def current_model(self) -> nn.Module:
+        """The weights of the last update: their moving average where there is one."""
+        return self.model if self.ema is None else self.ema
 
     @property
     def best_model(self) -> nn.Module:
-        """The weights to judge and to keep: the average where there is one."""
-        return self.model if self.ema is None else self.ema
+        """The weights to judge and to keep: the average over epochs, as soon as there is one."""
+        return self.swa if self.swa is not None and self.averaged else self.current_model
 
 
 def derive_seed(*parts: int) -> int:
@@ -53,18 +68,40 @@ def create_state(
     """Freshly initialised, from `seed` alone. mean and std (C,) are of the training images in 0..1."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, 0))
-        model = build_model(config.model, channels, height, width, classes, mean, std)
-    # on CPUs and on tensor cores convolutions run faster with the channels innermost
-    model = model.to(device=device, memory_format=torch.channels_last)
-    ema = copy.deepcopy(model).requires_grad_(False).eval() if config.train.ema_decay > 0 else None
-    return TrainState(model, ema, build_optimizer(model, config.optimizer))
+        model = build_model(
+            config.model, channels, height, width, classes, mean, std, normalize=config.train.normalize
+        )
+    model = model.to(device=device, memory_format=memory_format(config.train.layout))
+
+    def average(on: bool) -> nn.Module | None:
+        return copy.deepcopy(model).requires_grad_(False).eval() if on else None
+
+    centers = None
+    if config.loss.center_weight > 0:
+        centers = torch.zeros(classes, classifier(model).in_features, device=device)
+    return TrainState(
+        model=model,
+        ema=average(config.train.ema_decay > 0),
+        swa=average(config.train.swa_start < 1),
+        centers=centers,
+        optimizer=build_optimizer(model, config.optimizer),
+    )
 
 
 def pack(state: TrainState) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The state as named tensors and JSON values."""
+    """The state as named tensors and JSON values.
+
+    Names: model.*, ema.*, swa.* and snapshot.EPOCH.* as in the networks' state_dict, optimizer.INDEX.* by the
+    place of the parameter, centers.
+    """
     tensors = {f"model.{k}": v for k, v in state.model.state_dict().items()}
-    if state.ema is not None:
-        tensors |= {f"ema.{k}": v for k, v in state.ema.state_dict().items()}
+    for name, average in (("ema", state.ema), ("swa", state.swa)):
+        if average is not None:
+            tensors |= {f"{name}.{k}": v for k, v in average.state_dict().items()}
+    for epoch, weights in state.snapshots.items():
+        tensors |= {f"snapshot.{epoch}.{k}": v for k, v in weights.items()}
+    if state.centers is not None:
+        tensors["centers"] = state.centers
     scalars: dict[str, Any] = {}
     for index, values in state.optimizer.state_dict()["state"].items():
         for key, value in values.items():
@@ -73,7 +110,12 @@ def pack(state: TrainState) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 tensors[name] = value
             else:
                 scalars[name] = value
-    meta = {"step": state.step, "history": [asdict(r) for r in state.history], "optimizer": scalars}
+    meta = {
+        "step": state.step,
+        "averaged": state.averaged,
+        "history": [asdict(r) for r in state.history],
+        "optimizer": scalars,
+    }
     return {k: v.detach().contiguous() for k, v in tensors.items()}, meta
 
 
@@ -84,8 +126,15 @@ def unpack(state: TrainState, tensors: dict[str, Tensor], meta: dict[str, Any]) 
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
     state.model.load_state_dict(part("model."))
-    if state.ema is not None:
-        state.ema.load_state_dict(part("ema."))
+    for name, average in (("ema.", state.ema), ("swa.", state.swa)):
+        if average is not None:
+            average.load_state_dict(part(name))
+    if state.centers is not None:
+        state.centers.copy_(tensors["centers"])
+    state.snapshots = {}
+    for name, value in part("snapshot.").items():
+        epoch, key = name.split(".", 1)
+        state.snapshots.setdefault(int(epoch), {})[key] = value
     parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
     values: dict[int, dict[str, Any]] = {}
     for name, value in (part("optimizer.") | meta["optimizer"]).items():
@@ -97,5 +146,5 @@ def unpack(state: TrainState, tensors: dict[str, Tensor], meta: dict[str, Any]) 
         values.setdefault(int(index), {})[key] = value
     groups = state.optimizer.state_dict()["param_groups"]
     state.optimizer.load_state_dict({"state": values, "param_groups": groups})
-    state.step = meta["step"]
+    state.step, state.averaged = meta["step"], meta["averaged"]
     state.history = [EpochReport(**r) for r in meta["history"]]
