@@ -41,7 +41,7 @@ TABLES: dict[str, Mapping[str, Callable[..., Any]]] = {
 
 _ARXIV = r"arXiv[: ]\d{4}\.\d{4,5}"
 _IN_PARENTHESES = re.compile(
-    rf"\(([^()]*{_ARXIV}[^()]*|[A-Z][^()]*\b(?:19|20)\d\d\b[^()]*|PyTorch's [A-Z][^()]*)\)"
+    rf"\(([^()]*{_ARXIV}[^()]*|[A-Z][^\W\d_][^()]*\b(?:19|20)\d\d\b[^()]*|PyTorch's [A-Z][^()]*)\)"
 )
 _BARE = re.compile(rf"(?:[A-Z][\w-]+(?: et al\.| and [A-Z][\w-]+)? \d{{4}}, )?{_ARXIV}")
 

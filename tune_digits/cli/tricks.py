@@ -78,10 +78,9 @@ def select(sections: list[Section], name: str) -> list[Section]:
             found.append(replace(section, entries=tuple(entries)))
         elif knobs or any(e.knobs for e in parts):
             found.append(replace(section, knobs=knobs, entries=tuple(e for e in parts if e.knobs)))
-        known |= dict.fromkeys([section.key, *(e.name for e in section.entries)])
-        known |= dict.fromkeys(
-            k.name for k in [*section.knobs, *(k for e in section.entries for k in e.knobs)]
-        )
+        names = [k.name for k in [*section.knobs, *(k for e in section.entries for k in e.knobs)]]
+        names += [e.name for e in section.entries]
+        known |= dict.fromkeys([section.key, *names, *(f"{section.key}.{n}" for n in names)])
     if not found:
         raise ConfigError(f"no trick '{name}'{did_you_mean(wanted, known)} All of them: tune-digits tricks")
     return found

@@ -32,7 +32,7 @@ class _Optimizer(Part):
         1.0, description="factor of lr for every layer further away from the classifier; 1 = off"
     )
     lookahead_k: int = Field(
-        0, ge=0, le=1000, description="updates between two meetings with the slow weights; 0 = no Lookahead"
+        0, ge=0, le=1000, description="updates between two meetings with the slow weights (arXiv:1907.08610); 0 = no Lookahead"
     )
     lookahead_alpha: Fraction = Field(
         0.5, description="part of the way that the slow weights go at a meeting"
@@ -42,8 +42,8 @@ class _Optimizer(Part):
 class Sgd(_Optimizer):
     name: Literal["sgd"] = "sgd"
     lr: Positive = Field(0.05, description="peak learning rate")
-    momentum: BelowOne = 0.9
-    nesterov: bool = True
+    momentum: BelowOne = Field(0.9, description="part of the last step that is taken again")
+    nesterov: bool = Field(True, description="momentum that looks ahead")
     arithmetic: Arithmetic = "torch"
 
     @model_validator(mode="after")
@@ -55,8 +55,8 @@ class Sgd(_Optimizer):
 
 class _AdamLike(_Optimizer):
     lr: Positive = Field(2e-3, description="peak learning rate")
-    beta1: BelowOne = 0.9
-    beta2: BelowOne = 0.999
+    beta1: BelowOne = Field(0.9, description="smoothing of the gradient")
+    beta2: BelowOne = Field(0.999, description="smoothing of the squared gradient")
     eps: Positive = Field(1e-8, description="added to the root of the squared gradient (1e-7 in Keras)")
 
 
@@ -101,7 +101,7 @@ class RmsProp(_Optimizer):
     name: Literal["rmsprop"] = "rmsprop"
     lr: Positive = Field(1e-3, description="peak learning rate")
     alpha: BelowOne = Field(0.9, description="smoothing of the squared gradient (rho in Keras)")
-    momentum: BelowOne = 0.0
+    momentum: BelowOne = Field(0.0, description="part of the last step that is taken again")
     eps: Positive = Field(
         1e-8, description="added to the root of the squared gradient (keras: under the root, by default 1e-7)"
     )
@@ -113,8 +113,8 @@ class Muon(_Optimizer):
 
     name: Literal["muon"] = "muon"
     lr: Positive = Field(0.02, description="peak learning rate of the hidden layers' weights")
-    momentum: BelowOne = 0.95
-    nesterov: bool = True
+    momentum: BelowOne = Field(0.95, description="part of the last step that is taken again")
+    nesterov: bool = Field(True, description="momentum that looks ahead")
     weight_decay: NonNegative = Field(1e-2, description="decoupled; not on norms and biases")
     adam_lr: Positive = Field(3e-3, description="peak learning rate of AdamW: classifier, norms and biases")
     beta1: BelowOne = Field(0.9, description="of AdamW")

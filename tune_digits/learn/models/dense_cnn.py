@@ -1,4 +1,4 @@
-"""A small DenseNet: each convolution sees all maps made before it in its block."""
+"""A small DenseNet: each convolution sees all maps made before it in its block (arXiv:1608.06993)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,185 @@
+"""The catalogue has every name and every knob, each with one line, and a source where there is one to give."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import Field
+
+from tune_digits.cli import tricks
+from tune_digits.cli.catalogue import TABLES, catalogue, knobs_of, source_of
+from tune_digits.config import Ensemble, Part, TrialConfig, variants
+from tune_digits.errors import ConfigError
+
+SECTIONS = {section.key: section for section in catalogue()}
+UNIONS = [key for key, field in TrialConfig.model_fields.items() if field.discriminator]
+# our own, or too plain to have one
+SOURCELESS = {
+    "lean_cnn", "keras8", "se_cnn", "torchvision:NAME", "timm:NAME",
+    "sgd", "constant", "step_epochs",
+}  # fmt: skip
+# knobs that are methods of their own, and say where they come from
+SOURCED = [
+    ("mix", "mixup_alpha"), ("mix", "cutmix_alpha"), ("mix", "fmix_alpha"),
+    ("loss", "label_smoothing"), ("loss", "class_weights"), ("loss", "reduction"),
+    ("loss", "center_weight"), ("loss", "teacher_weight"),
+    ("augment", "elastic"), ("augment", "cutout"), ("augment", "grid_mask"), ("augment", "randaugment_n"),
+    ("augment", "augmix"), ("optimizer", "centralize"), ("optimizer", "lookahead_k"), ("train", "swa_start"),
+]  # fmt: skip
+
+
+def entries():
+    return [(key, entry) for key, section in SECTIONS.items() for entry in section.entries]
+
+
+def all_knobs(section):
+    return [*section.knobs, *(k for e in section.entries for k in e.knobs)]
+
+
+def run(capsys, *args):
+    assert tricks.main(list(args)) == 0
+    return capsys.readouterr().out
+
+
+def test_every_part_every_variant_and_every_function_has_its_place():
+    assert list(SECTIONS) == [*TrialConfig.model_fields, "ensemble"]
+    assert set(UNIONS) == set(TABLES)
+    for key in UNIONS:
+        names = [entry.name for entry in SECTIONS[key].entries]
+        assert names == list(variants(TrialConfig.model_fields[key].annotation))
+        assert sorted(names) == sorted(TABLES[key])
+
+
+def test_every_field_of_every_part_is_a_knob_of_it():
+    for key, field in TrialConfig.model_fields.items():
+        if key not in UNIONS:
+            assert {k.name for k in SECTIONS[key].knobs} == set(type(field.default).model_fields)
+    assert {k.name for k in SECTIONS["ensemble"].knobs} == set(Ensemble.model_fields)
+    for key in UNIONS:
+        shared = {k.name for k in SECTIONS[key].knobs}
+        for name, cls in variants(TrialConfig.model_fields[key].annotation).items():
+            (entry,) = [e for e in SECTIONS[key].entries if e.name == name]
+            assert {k.name for k in entry.knobs} | shared == set(cls.model_fields) - (
+                {"name"} - {k.name for k in entry.knobs}
+            )
+
+
+@pytest.mark.parametrize(("key", "entry"), entries(), ids=lambda x: getattr(x, "name", x))
+def test_every_name_has_one_line_and_a_source(key, entry):
+    assert len(entry.what) > 5
+    assert "->" not in entry.what
+    assert bool(entry.source) != (entry.name in SOURCELESS)
+
+
+@pytest.mark.parametrize("key", SECTIONS)
+def test_every_knob_says_what_it_may_be_and_what_it_means(key):
+    for knob in all_knobs(SECTIONS[key]):
+        assert knob.allowed not in ("", "any"), f"{key}.{knob.name} has no range"
+        assert knob.what, f"{key}.{knob.name} has no description"
+        assert knob.default
+
+
+@pytest.mark.parametrize(("key", "name"), SOURCED)
+def test_a_knob_that_is_a_method_has_a_source(key, name):
+    (knob,) = [k for k in SECTIONS[key].knobs if k.name == name]
+    assert source_of([knob.what])
+
+
+def test_a_knob_that_differs_in_one_variant_stands_there():
+    (adamw,) = [e for e in SECTIONS["optimizer"].entries if e.name == "adamw"]
+    assert {k.name: k.default for k in adamw.knobs}["weight_decay"] == "0.01"
+    assert "label_smoothing" not in {k.name for e in SECTIONS["loss"].entries for k in e.knobs}
+
+
+def test_ranges_and_defaults_are_those_of_the_model():
+    class Inner(Part):
+        a: float | None = Field(None, ge=0, le=1)
+        b: float | None = Field(0.5, ge=0, le=1)
+
+    class Some(Part):
+        name: Literal["some"] = "some"
+        closed: float = Field(0.5, ge=0, le=1, description="d")
+        half: Annotated[float, Field(ge=0, lt=1)] = 0.0
+        positive: float = Field(1e-8, gt=0)
+        under: float = Field(-1, lt=0)
+        free: float = 3.0
+        whole: int = Field(ge=1)
+        either: Literal["a", "b"] = "a"
+        flag: bool = False
+        text: str | None = None
+        many: tuple[Annotated[float, Field(gt=0)], ...] = (1.0, 2.0)
+        inner: Inner = Inner()
+
+    knobs = knobs_of(Some)
+    assert {k.name: (k.allowed, k.default) for k in knobs.values()} == {
+        "closed": ("[0, 1]", "0.5"),
+        "half": ("[0, 1)", "0.0"),
+        "positive": ("> 0", "1e-08"),
+        "under": ("< 0", "-1"),
+        "free": ("number", "3.0"),
+        "whole": ("int >= 1", "required"),
+        "either": ("a | b", "a"),
+        "flag": ("true | false", "false"),
+        "text": ("text | null", "null"),
+        "many": ("list of > 0", "[1.0, 2.0]"),
+        "inner": ("mapping of [0, 1] | null", '{"b": 0.5}'),
+    }
+    assert knobs["closed"].what == "d"
+
+
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        ("Does it (Lin et al. 2017,\n  arXiv:1708.02002).", "Lin et al. 2017, arXiv:1708.02002"),
+        ("Does it.\n\nHuang et al. 2017, arXiv 1608.06993.", "Huang et al. 2017, arXiv:1608.06993"),
+        ("Does it (Dozat 2016) so.", "Dozat 2016"),
+        ("Does it (PyTorch's StepLR). As in arXiv:1608.03983.", "arXiv:1608.03983"),
+        ("Images (B, 2000) stay, and f(x) too (as in 2019).", ""),
+    ],
+)
+def test_a_source_is_an_arxiv_number_or_a_reference_in_parentheses(text, source):
+    assert source_of(["", text]) == source
+
+
+def test_piped_it_fits_100_columns_without_blanks_or_escapes(capsys):
+    out = run(capsys)
+    assert max(map(len, out.splitlines())) <= 100
+    assert all(line == line.rstrip() for line in out.splitlines())
+    assert "\x1b" not in out and "…" not in out
+    for _, entry in entries():
+        assert f"\n  {entry.name}  " in out
+
+
+def test_one_part_one_name_or_one_knob_is_shown(capsys):
+    out = run(capsys, "focal")
+    assert "Lin et al." in out and "label_smoothing" in out and "symmetric" not in out
+    assert run(capsys, "Losses") == run(capsys, "loss") == run(capsys, "trial.loss")
+    out = run(capsys, "gamma")
+    assert "trial.augment" in out and "trial.loss" in out and "rotate" not in out
+    assert "trial.augment" not in run(capsys, "loss.gamma")
+
+
+def test_an_unknown_name_is_refused_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"no trick 'loss\.gama'; did you mean 'loss\.gamma'\?"):
+        tricks.select(list(SECTIONS.values()), "loss.gama")
+
+
+def test_markdown_has_a_row_for_every_knob(capsys):
+    out = run(capsys, "--markdown")
+    rows = [line for line in out.splitlines() if line.startswith("| `")]
+    assert len(rows) == sum(len(all_knobs(section)) for section in SECTIONS.values())
+    assert all(row.replace("\\|", "").count("|") == 5 for row in rows)
+    for _, entry in entries():
+        assert f"### `{entry.name}`\n" in out
+
+
+def test_help_needs_nothing_heavy():
+    code = (
+        "import sys, tune_digits.cli.tricks as t; t.make_parser().format_help();"
+        "sys.exit(any(m in sys.modules for m in ('torch', 'pydantic', 'rich')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], env=os.environ, check=False).returncode == 0
