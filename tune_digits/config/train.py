@@ -22,7 +22,7 @@ class Train(Part):
         0,
         ge=0,
         description="epochs without a better validation score after which a training ends, with its last weights;"
-        " 0 = off; nothing ends where nothing is validated, as in the ensemble's retraining",
+        " 0 = off; confirmation and ensemble train all epochs, since nothing is validated there",
     )
     snapshots: bool = Field(
         False,
@@ -38,8 +38,10 @@ class Train(Part):
         "auto", description="auto: bfloat16 autocast on a GPU, float32 on a CPU"
     )
     layout: Literal["auto", "channels_last", "contiguous"] = Field(
-        "auto", description="order in memory of images and weights; auto: channels_last, faster on CPU and GPU"
+        "auto",
+        description="order in memory of images and weights; auto: channels_last, faster on CPU and GPU",
     )
     compile: bool = Field(
-        False, description="torch.compile the network: half a minute or more first, for long trainings on a GPU"
+        False,
+        description="torch.compile the network: half a minute or more first, for long trainings on a GPU",
     )

@@ -51,4 +51,9 @@ class TrialConfig(Part):
                 raise ValueError(
                     "augment.augmix_jsd needs two views of a batch: set augment.backend: batched"
                 )
+        if self.train.snapshots and self.schedule.name not in ("cosine_restarts", "triangular"):
+            raise ValueError(
+                f"train.snapshots keeps the weights at the ends of cycles, and schedule {self.schedule.name} has "
+                "none: use cosine_restarts or triangular, or leave snapshots out"
+            )
         return self

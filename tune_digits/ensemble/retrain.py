@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy as np
 from tune_digits.config import TrialConfig
 from tune_digits.ensemble.members import save_member
 from tune_digits.errors import RunError
+from tune_digits.learn.schedule import snapshot_epochs
 from tune_digits.screen import Progress, Screen
 from tune_digits.tune.jobs import run_jobs
 from tune_digits.tune.resources import Slots
@@ -25,16 +28,23 @@ SEEDS = 2_000_003
 
 @dataclass(frozen=True, slots=True)
 class MemberJob:
-    """One member to train. config is a TrialConfig's tree; file is where it goes, below the ensemble's folder.
+    """One training. config is a TrialConfig's tree; file is where its last weights go, below the ensemble's folder.
 
-    The file's name holds a hash of everything that decides the weights, so that a file which is there is this
-    member, and a saved state beside it is this member's.
+    snapshots: epoch -> where the weights at its end go, which are a member of their own. A file's name holds a hash
+    of everything that decides the weights, so that a file which is there is this member, and a saved state beside
+    it is this member's.
     """
 
     trial: int
     config: dict[str, Any]
     seed: int
     file: str
+    snapshots: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The members that this training gives, oldest weights first."""
+        return (*self.snapshots.values(), self.file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +61,22 @@ def member_jobs(configs: Sequence[tuple[int, dict[str, Any]]], seeds: int, data_
     """`seeds` trainings of each (trial, config). data_key: hash of the images, targets and rows."""
     jobs = []
     for trial, config in configs:
+        trained = TrialConfig.model_validate(config)
+        epochs = snapshot_epochs(trained.schedule, trained.train)
         for seed in range(seeds):
-            key = hashlib.sha256(json.dumps([config, seed, data_key], sort_keys=True).encode()).hexdigest()[
-                :10
-            ]
-            jobs.append(MemberJob(trial, config, seed, f"members/{trial:04d}-seed{seed}-{key}.safetensors"))
+            whole = json.dumps([config, seed, data_key], sort_keys=True)
+            key = hashlib.sha256(whole.encode()).hexdigest()[:10]
+            stem = f"members/{trial:04d}-seed{seed}-{key}"
+            snapshots = {epoch: f"{stem}-epoch{epoch:04d}.safetensors" for epoch in epochs}
+            jobs.append(MemberJob(trial, config, seed, f"{stem}.safetensors", snapshots))
     return jobs
 
 
 def train_member(job: MemberJob, shared: RetrainData) -> float:
-    """Train one network on all rows and save it; runs in a worker. Returns the seconds it took."""
+    """Train one network on all rows and save it, and its snapshots; runs in a worker. Returns the seconds it took.
+
+    Raises RunError where the loss is no longer finite.
+    """
     config = TrialConfig.model_validate(job.config)
     path = Path(shared.folder) / job.file
     state_file = path.with_suffix(".state.safetensors")
@@ -77,7 +93,16 @@ def train_member(job: MemberJob, shared: RetrainData) -> float:
     ):
         seconds += report.seconds
         state = current
-    save_member(path, state.best_model, config, {"trial": job.trial, "seed": job.seed, "seconds": seconds})
+    last = state.history[-1]
+    if not math.isfinite(last.train_loss):
+        raise RunError(f"the loss was no longer finite in epoch {last.epoch} of {config.train.epochs}")
+    facts = {"trial": job.trial, "seed": job.seed, "seconds": seconds}
+    for epoch, file in job.snapshots.items():
+        snapshot = copy.deepcopy(state.current_model)
+        snapshot.load_state_dict(state.snapshots[epoch])
+        save_member(Path(shared.folder) / file, snapshot, config, {**facts, "epoch": epoch})
+    # the last one of all: where it is, this training is done
+    save_member(path, state.best_model, config, facts)
     state_file.unlink(missing_ok=True)
     return seconds
 

@@ -25,7 +25,7 @@ from tune_digits.learn.epoch import EpochReport
 from tune_digits.learn.metrics import ACCURACY, Metric, score
 from tune_digits.learn.optim import set_lr
 from tune_digits.learn.predict import predict_logits, softmax_heads, use_bfloat16
-from tune_digits.learn.schedule import cycle_ends, multiplier, watched
+from tune_digits.learn.schedule import multiplier, snapshot_epochs, watched
 from tune_digits.learn.state import TrainState, create_state, derive_seed
 
 __all__ = ["DeviceData", "channel_stats", "evaluate", "fit", "is_over", "start_training", "to_device"]
@@ -119,7 +119,7 @@ def fit(
     """
     counts = data.targets[train_rows].sum(0)
     forward = torch.compile(state.model) if config.train.compile else state.model
-    snapshot_at = cycle_ends(config.schedule, config.train.epochs) if config.train.snapshots else ()
+    snapshot_at = snapshot_epochs(config.schedule, config.train)
     with classifier_inputs(state.model) if state.centers is not None else nullcontext() as features:
         loop = _Loop(state, config, data, train_rows, counts, forward, features, (seed, fold), workers)
         while not is_over(state.history, config.train):
@@ -144,8 +144,7 @@ def fit(
                 images_per_second=len(train_rows) / (trained - started),
             )
             state.history.append(report)
-            # the last epoch's weights are kept anyway
-            if report.epoch in snapshot_at and report.epoch < config.train.epochs:
+            if report.epoch in snapshot_at:
                 weights = state.current_model.state_dict()
                 state.snapshots[report.epoch] = {k: v.detach().clone() for k, v in weights.items()}
             yield report

@@ -22,6 +22,7 @@ from tune_digits.config import (
     Schedule,
     Step,
     StepEpochs,
+    Train,
     Triangular,
 )
 from tune_digits.learn.epoch import EpochReport
@@ -185,3 +186,9 @@ def cycle_ends(config: Schedule, epochs: int) -> tuple[int, ...]:
             break
         ends.append(math.floor(end))
     return tuple(ends)
+
+
+def snapshot_epochs(schedule: Schedule, train: Train) -> tuple[int, ...]:
+    """The epochs (from 1) whose weights are kept beside the last ones: ends of cycles before the end of training."""
+    ends = cycle_ends(schedule, train.epochs) if train.snapshots else ()
+    return tuple(epoch for epoch in ends if epoch < train.epochs)

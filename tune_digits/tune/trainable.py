@@ -16,7 +16,7 @@ import numpy as np
 
 from tune_digits import runs
 from tune_digits.config import TrialConfig
-from tune_digits.data.dataset import Target
+from tune_digits.data.dataset import Target, head_slices
 from tune_digits.learn.metrics import Metric
 from tune_digits.tune.resources import Slots, use_slots
 
@@ -27,13 +27,29 @@ SAVE_EVERY = 5.0  # seconds; what a crash may cost
 class TrainingData:
     """What all trainings of a phase share, once in Ray's object store and read there without a copy.
 
-    images uint8 (N, C, H, W); proba float32 (N, K), the labels as probabilities.
+    images uint8 (N, C, H, W); proba float32 (N, K), the labels as probabilities. pseudo: so many of the last rows
+    are pseudo-labels, of which a teacher's file knows nothing.
     """
 
     images: np.ndarray
     proba: np.ndarray
     targets: tuple[Target, ...]
     metric: Metric
+    pseudo: int = 0
+
+
+def teacher_of(config: TrialConfig, data: TrainingData) -> np.ndarray | None:
+    """What the configured teacher says of each row, float32 (N, K); None without one.
+
+    The vote that made a pseudo-label is its teacher too. Raises DataError where the file does not fit the data.
+    """
+    if config.loss.teacher_weight == 0:
+        return None
+    from tune_digits.learn.teacher import read_teacher
+
+    labelled = len(data.proba) - data.pseudo
+    proba = read_teacher(Path(config.loss.teacher), labelled, head_slices(data.targets))
+    return np.concatenate([proba, data.proba[labelled:]])
 
 
 def train(
@@ -49,7 +65,8 @@ def train(
 ) -> Iterator[tuple[Any, Any, Any]]:
     """Train, yielding (EpochReport, TrainState, DeviceData) after each epoch.
 
-    Epochs that a saved state already holds are yielded again first, so that the caller learns of them.
+    Epochs that a saved state already holds are yielded again first, so that the caller learns of them. Raises
+    DataError where the configured teacher does not fit the data.
     """
     import torch
 
@@ -61,7 +78,7 @@ def train(
     state = start_training(config, data.images, train_rows, classes, seed, fold, device)
     if state_file is not None and state_file.exists():
         unpack(state, *runs.read_tensors(state_file))
-    on_device = to_device(data.images, data.proba, data.targets, device)
+    on_device = to_device(data.images, data.proba, data.targets, device, teacher_of(config, data))
     rows = torch.from_numpy(np.array(train_rows)).to(device)
     valid = None if valid_rows is None else torch.from_numpy(np.array(valid_rows)).to(device)
     for report in list(state.history):
