@@ -336,7 +336,8 @@ def make_space(raw: Any, baseline: Any, start: Any, file: str) -> Space:
     places = [f"{file}: baseline", *(f"{file}: start[{i}]" for i in range(len(start)))]
     points = [_point(tree, raw, place) for raw, place in zip((baseline, *start), places, strict=True)]
     space = Space(tree, points[0], tuple(points[1:]))
-    _check_ends(space, where)
+    for _ in ends(space, where):
+        pass
     for point, place in zip(points, places, strict=True):
         _check_point(space, point, place)
     return space
@@ -356,8 +357,11 @@ def _point(tree: Any, raw: Any, where: str) -> dict[str, Any]:
     return point
 
 
-def _check_ends(space: Space, where: str) -> None:
-    """Every end of every domain, in every branch, makes a valid TrialConfig."""
+def ends(space: Space, where: str) -> Iterator[TrialConfig]:
+    """The configurations that stand for all of the space: each end of every domain, in every branch, once.
+
+    Raises ConfigError, with the place after `where`, at an end that is none.
+    """
     parameters = list(nodes(space.tree))
     first = {
         name: node.labels[0] if isinstance(node, OneOf) else node.ends()[0] for name, _, node in parameters
@@ -367,11 +371,11 @@ def _check_ends(space: Space, where: str) -> None:
     def config_with(choices: Mapping[str, Any]) -> dict[str, Any]:
         return build(space.tree, lambda name, path, node: choices.get(name, first[name]))
 
-    validate(TrialConfig, config_with({}), where)
+    yield validate(TrialConfig, config_with({}), where)
     for name, path, node in parameters:
         for value in node.labels if isinstance(node, OneOf) else node.ends():
             end = "" if isinstance(node, OneOf) else f", an end of {node} in {'.'.join(path)}"
-            validate(TrialConfig, config_with({**parents[name], name: value}), where, f"{end}")
+            yield validate(TrialConfig, config_with({**parents[name], name: value}), where, f"{end}")
 
 
 def _parents(name: str, parameters: list[tuple[str, Path, Domain | OneOf]]) -> dict[str, str]:

@@ -15,6 +15,9 @@ from tune_digits.errors import ConfigError
 from tune_digits.space import Space, flatten, make_space
 from tune_digits.validate import did_you_mean, validate
 
+# keys of a trial that name files or folders
+PATHS = ("model.init_from", "model.weights", "loss.teacher")
+
 
 @dataclass(frozen=True, slots=True)
 class Study:
@@ -112,6 +115,7 @@ def make_study(raw: Any, file: str, name: str, overrides: Mapping[str, Any]) -> 
     raw = json.loads(json.dumps(raw))  # a copy of our own, and proof that nothing but plain values is in it
     for key, value in overrides.items():
         _override(raw, key, value)
+    _resolve_paths(raw)
     parts = {k: v for k, v in raw.items() if k in StudyParts.model_fields}
     study_parts = validate(StudyParts, parts, file)
     space = make_space(raw.get("trial", {}), raw.get("baseline", {}), raw.get("start", []), file)
@@ -131,6 +135,25 @@ def make_study(raw: Any, file: str, name: str, overrides: Mapping[str, Any]) -> 
             f"{file}: search.grace_period is {study.search.grace_period}, more than train.epochs {study.epochs}"
         )
     return study
+
+
+def _resolve_paths(node: Any, place: str = "") -> None:
+    """Make the trial's paths absolute in place: trials run in folders of their own, and so may --resume."""
+    if isinstance(node, list):
+        for item in node:
+            _resolve_paths(item, place)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            # one_of and choice add no level to a key; points of the space may be flat
+            at = place if key in ("trial", "baseline", "start", "one_of") else f"{place}.{key}".lstrip(".")
+            if at in PATHS and isinstance(value, str):
+                node[key] = str(Path(value).expanduser().resolve())
+            elif at in PATHS and isinstance(value, dict) and isinstance(value.get("choice"), list):
+                value["choice"] = [
+                    str(Path(v).expanduser().resolve()) if isinstance(v, str) else v for v in value["choice"]
+                ]
+            else:
+                _resolve_paths(value, at)
 
 
 def _override(raw: dict[str, Any], key: str, value: Any) -> None:

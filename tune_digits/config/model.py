@@ -13,8 +13,6 @@ from tune_digits.config.part import BelowOne, Part, Positive
 
 TORCHVISION = "torchvision:NAME"
 TIMM = "timm:NAME"
-# keys of a model that are paths; relative ones mean the folder where the study is read
-PATHS = ("init_from", "weights")
 
 Activation = Literal["relu", "leaky_relu", "silu", "mish", "gelu"]
 
@@ -62,7 +60,7 @@ class _Network(Part):
 
     def without_start(self) -> Any:
         """The same network, started from fresh weights: for one that gets all its weights from elsewhere."""
-        return self.model_copy(update=dict.fromkeys(PATHS))
+        return self.model_copy(update={"init_from": None, "weights": None})
 
 
 class _Cnn(_Network):
@@ -99,6 +97,14 @@ class Keras8(_PooledCnn):
     pooling: Literal["avg", "max", "gem", "flatten"] = Field(
         "flatten",
         description="the last map as a vector: mean, maximum, GeM (its power learned), or every position",
+    )
+    bn_variance: Literal["unbiased", "biased"] = Field(
+        "unbiased", description="BatchNorm's running variance: over n - 1 (PyTorch) or over n (Keras)"
+    )
+    dense_bn: Literal["same", "keras"] = Field(
+        "same",
+        description="BatchNorm after the dense layer: like the others, or Keras's default "
+        "(momentum 0.01, eps 1e-3, scale 1)",
     )
 
 

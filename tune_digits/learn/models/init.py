@@ -39,13 +39,15 @@ def initialise(network: nn.Module, init: str) -> None:
 
 
 def set_batchnorm(network: nn.Module, momentum: float, eps: float, gamma: str) -> None:
-    """Give every BatchNorm these knobs, in place.
+    """Give every BatchNorm these knobs, in place, but for those marked with `keeps_knobs`.
 
     gamma: ones (as the network has it), uniform (-0.05..0.05), or zero_last: 0 in the last BatchNorm of each
     residual branch, so that every block starts as the identity (Goyal et al. 2017, arXiv 1706.02677). Raises
     ConfigError where zero_last finds no residual branch with a BatchNorm.
     """
     for norm in _norms(network):
+        if getattr(norm, "keeps_knobs", False):
+            continue
         norm.momentum, norm.eps = momentum, eps
         if gamma == "uniform" and norm.affine:
             nn.init.uniform_(norm.weight, -KERAS_UNIFORM, KERAS_UNIFORM)

@@ -6,6 +6,7 @@ from torch import nn
 
 from tune_digits.config import Keras8
 from tune_digits.learn.models.blocks import ACTIVATIONS, conv_norm_act, halving, vector_of
+from tune_digits.learn.models.norm import bias_variance
 
 
 def keras8(config: Keras8, channels: int, height: int, width: int, classes: int) -> nn.Sequential:
@@ -15,7 +16,8 @@ def keras8(config: Keras8, channels: int, height: int, width: int, classes: int)
     stage ends with 2x2 max-pooling and dropout; then a dense layer of 4w and the classifier. 1.9 M parameters
     and 175 M multiply-adds at w = 64 on 28x28x1: six times lean_cnn.
 
-    The Keras original is conv_bias: true, init: keras, bn_gamma_init: uniform, bn_eps: 1e-3.
+    The Keras original is conv_bias: true, init: keras, bn_gamma_init: uniform, bn_variance: biased, dense_bn: keras
+    (search_spaces/keras8.yaml, docs/keras-parity.md).
     """
     layers: list[nn.Module] = []
     inputs = channels
@@ -26,12 +28,19 @@ def keras8(config: Keras8, channels: int, height: int, width: int, classes: int)
         layers += [halving(config.blur_pool), nn.Dropout(config.dropout)]
     pool, features = vector_of(config.pooling, inputs, height // 8, width // 8)
     hidden = 4 * config.width
-    return nn.Sequential(
+    norm = nn.BatchNorm1d(hidden)
+    if config.dense_bn == "keras":
+        norm = nn.BatchNorm1d(hidden, eps=1e-3, momentum=0.01)
+        norm.keeps_knobs = True
+    network = nn.Sequential(
         *layers,
         # flatten needs no pooling layer, and its absence keeps the names of weights saved before there was one
         *(pool[1:] if config.pooling == "flatten" else pool),
         nn.Linear(features, hidden),
         ACTIVATIONS[config.activation](),
-        nn.BatchNorm1d(hidden),
+        norm,
         nn.Linear(hidden, classes),
     )
+    if config.bn_variance == "biased":
+        bias_variance(network)
+    return network

@@ -81,7 +81,9 @@ def first_fitting(
             return network, size
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         reason = f"its output is {shape} and not logits (1, {classes})"
-    raise ConfigError(f"model.name: {name} takes images of no size up to {size[0]}x{size[1]} ({reason})")
+    raise ConfigError(
+        f"model.name: {name} takes images of no size up to {size[0]}x{size[1]} with this stem and input_size ({reason})"
+    )
 
 
 # ── first layers ─────────────────────────────────────────────────────────────────────────────────────
@@ -135,10 +137,15 @@ def _drop_first_pool(network: nn.Module) -> None:
 
 
 def add_dropout(network: nn.Module, dropout: float) -> None:
-    """Dropout before the classifier, which is the last dense layer, in place."""
+    """Dropout before the classifier, which is the last dense layer, in place. Raises ConfigError without one."""
     if dropout == 0:
         return
-    name, classifier = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Linear)][-1]
+    dense = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Linear)]
+    if not dense:
+        raise ConfigError(
+            "model.dropout: this network ends in no dense layer before which it could stand; use 0"
+        )
+    name, classifier = dense[-1]
     network.set_submodule(name, nn.Sequential(nn.Dropout(dropout), classifier))
 
 

@@ -17,7 +17,8 @@ class _BiasedVariance:
         with torch.no_grad():
             # PyTorch has added momentum * s² * n / (n - 1); of what it added, 1/n goes again
             added = self.running_var - (1 - self.momentum) * before
-            self.running_var -= added * (values.shape[1] / values.numel())
+            # not in place: the backward pass has kept the other one
+            self.running_var = self.running_var - added * (values.shape[1] / values.numel())
         return out
 
 
@@ -42,4 +43,5 @@ def bias_variance(network: nn.Module) -> None:
             if type(child) in BIASED:
                 norm = BIASED[type(child)](child.num_features, eps=child.eps, momentum=child.momentum)
                 norm.load_state_dict(child.state_dict())
+                norm.keeps_knobs = getattr(child, "keeps_knobs", False)
                 setattr(module, name, norm)

@@ -1,0 +1,116 @@
+"""The parts of the networks against their formulas and the libraries that have them."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torchvision.ops import SqueezeExcitation
+
+from tune_digits.config import Model, variants
+from tune_digits.learn.models.blocks import (
+    ACTIVATIONS,
+    LEAK,
+    POOLINGS,
+    GeM,
+    MaxBlurPool,
+    SqueezeExcite,
+    vector_of,
+)
+from tune_digits.learn.models.init import INITS, initialise, set_batchnorm
+
+
+def maps(*shape, low=0.0):
+    return low + torch.rand(*shape, generator=torch.Generator().manual_seed(3)) * (1 - low)
+
+
+def names(field, model="lean_cnn"):
+    return set(variants(Model)[model].model_fields[field].annotation.__args__)
+
+
+def test_lookups_have_the_names_of_the_configuration():
+    assert ACTIVATIONS.keys() == names("activation")
+    assert POOLINGS.keys() == names("pooling")
+    assert INITS.keys() == names("init")
+    assert names("pooling", "torchvision:NAME") == POOLINGS.keys() - {"flatten"}
+
+
+@pytest.mark.parametrize(
+    ("name", "formula"),
+    {
+        "relu": lambda x: x.clamp(min=0),
+        "leaky_relu": lambda x: torch.where(x > 0, x, LEAK * x),
+        "silu": lambda x: x / (1 + (-x).exp()),
+        "mish": lambda x: x * torch.tanh(torch.log1p(x.exp())),
+        "gelu": lambda x: x * 0.5 * (1 + torch.erf(x / 2**0.5)),
+    }.items(),
+)
+def test_activations_are_their_formulas(name, formula):
+    x = torch.linspace(-5, 5, 41)
+    torch.testing.assert_close(ACTIVATIONS[name]()(x.clone()), formula(x))
+
+
+def test_gem_lies_between_mean_and_maximum_and_reaches_both():
+    x = maps(4, 5, 6, 7, low=0.1)
+    mean, top = x.mean((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
+    torch.testing.assert_close(GeM(1.0)(x), mean)
+    torch.testing.assert_close(GeM(3.0)(x), (x**3).mean((2, 3), keepdim=True) ** (1 / 3))
+    errors = [(GeM(p)(x) - top).abs().max().item() for p in (1.0, 5.0, 25.0, 100.0)]
+    assert errors == sorted(errors, reverse=True) and errors[-1] < 0.04
+    gem = GeM()
+    assert gem.p.item() == 3.0
+    gem(x).sum().backward()
+    assert gem.p.grad.abs() > 0
+    # what activations below zero and half precision give is finite
+    assert GeM()(-x).isfinite().all() and GeM()((100 * x).half()).isfinite().all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(2, 2), (3, 5), (8, 7), (28, 28)])
+def test_blur_pool_is_a_maximum_then_a_binomial_filter(height, width):
+    x = maps(2, 3, height, width) - 0.5
+    out = MaxBlurPool()(x)
+    assert out.shape == F.max_pool2d(x, 2).shape
+    highest = F.max_pool2d(x, 2, stride=1)
+    line = torch.tensor([1.0, 2.0, 1.0])
+    expected = torch.zeros_like(out)
+    for i in range(out.shape[2]):
+        for j in range(out.shape[3]):
+            for di in range(3):
+                for dj in range(3):
+                    row = min(max(2 * i + di - 1, 0), highest.shape[2] - 1)
+                    column = min(max(2 * j + dj - 1, 0), highest.shape[3] - 1)
+                    expected[:, :, i, j] += line[di] * line[dj] / 16 * highest[:, :, row, column]
+    torch.testing.assert_close(out, expected)
+
+
+def test_blur_pool_moves_less_with_the_image_than_max_pool():
+    x = F.interpolate(maps(1, 1, 9, 9), size=(32, 32))
+    moved = x.roll(1, dims=3)
+
+    def change(pool):
+        return (pool(moved) - pool(x))[..., 2:-2, 2:-2].square().mean().item()
+
+    assert change(MaxBlurPool()) < 0.7 * change(nn.MaxPool2d(2))
+
+
+def test_squeeze_and_excitation_equals_torchvisions():
+    ours, theirs = SqueezeExcite(8, 2), SqueezeExcitation(8, 4)
+    for layer, convolution in ((ours.gate[0], theirs.fc1), (ours.gate[2], theirs.fc2)):
+        convolution.weight.data = layer.weight.data[:, :, None, None]
+        convolution.bias.data = layer.bias.data
+    x = maps(3, 8, 5, 6) - 0.5
+    torch.testing.assert_close(ours(x), theirs(x))
+
+
+def test_vector_of_says_how_long_the_vector_is():
+    x = maps(2, 5, 3, 4)
+    for pooling in POOLINGS:
+        modules, size = vector_of(pooling, 5, 3, 4)
+        assert nn.Sequential(*modules)(x).shape == (2, size) and size == (60 if pooling == "flatten" else 5)
+
+
+def test_default_init_and_ones_leave_a_network_alone():
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    initialise(network, "default")
+    set_batchnorm(network, 0.3, 1e-4, "ones")
+    torch.testing.assert_close(dict(network.state_dict()), before, rtol=0, atol=0)
