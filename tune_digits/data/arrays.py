@@ -19,6 +19,7 @@ from tune_digits.data.pixel_csv import ID_NAMES, LABEL_NAMES, is_pixel, side_of
 from tune_digits.errors import DataError
 
 CHUNK = 1 << 24  # numbers converted at a time
+CHANNELS = ((1, 3), (2, 4))
 IMAGES, LABELS = ("x", "images", "imgs"), ("y", "labels")
 PARTS = {"": "train", "train": "train", "test": "test", "val": "val", "valid": "val"}
 _DAMAGE = (
@@ -39,7 +40,8 @@ _DAMAGE = (
 def to_images(x: Any, name: str = "x") -> np.ndarray:
     """uint8 (N, C, H, W), C-contiguous, from images in any of the forms of `Dataset.from_arrays`.
 
-    Where both would do, (N, H, W, C) is preferred to (N, C, H, W). uint8 in the right order is not copied.
+    Where (N, H, W, C) and (N, C, H, W) would both do, 1 or 3 channels go before 2 or 4, and C last before C
+    first. uint8 in the right order is not copied.
     Raises DataError, with `name` in its message, for other shapes and values.
     """
     x = np.asarray(x)
@@ -47,9 +49,9 @@ def to_images(x: Any, name: str = "x") -> np.ndarray:
         x = x.reshape(len(x), 1, side, side) if x.size else x
     elif x.ndim == 3:
         x = x[:, None]
-    elif x.ndim == 4 and x.shape[3] <= 4:
-        x = np.moveaxis(x, 3, 1)
-    elif x.ndim != 4 or x.shape[1] > 4:
+    elif x.ndim == 4 and (place := [axis for c in CHANNELS for axis in (3, 1) if x.shape[axis] in c]):
+        x = np.moveaxis(x, place[0], 1)
+    else:
         raise DataError(
             f"{name} has the shape {x.shape}. Images are (N, H, W), (N, H, W, C), (N, C, H, W) with 1 to 4 "
             f"channels, or flat (N, H*H)."

@@ -37,8 +37,17 @@ def cached(source: Path, reader: str, cache_dir: Path | None, parse: Callable[[P
     """
     if cache_dir is None:
         return parse(source)
+    return kept(digest_of(source), source, reader, cache_dir, lambda: parse(source))
+
+
+def digest_of(source: Path) -> str:
+    """The sha256 of a file's content, in hexadecimal digits."""
     with open(source, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def kept(digest: str, source: Path, reader: str, cache_dir: Path, parse: Callable[[], Parsed]) -> Parsed:
+    """As `cached`, for what is made of many files: `digest` is of all their content and of all options."""
     entry = cache_dir / f"{reader}-{digest[:32]}"
     try:
         return _load(entry)
@@ -46,7 +55,7 @@ def cached(source: Path, reader: str, cache_dir: Path | None, parse: Callable[[P
         pass
     except _DAMAGE as error:
         _log.warning("The cache entry %s is damaged (%s): reading %s again.", entry, error, source)
-    images, columns = parse(source)
+    images, columns = parse()
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
         _save(entry, images, columns)

@@ -5,7 +5,8 @@ Shape letters: N samples, C channels, H W, T targets (heads), K class columns (a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -70,9 +71,9 @@ class Dataset:
 class RowForm:
     """How a submission writes one test image: in one row or in several, r rows of L label columns each.
 
-    The id of row i is the image's id with suffixes[i] behind it; heads[i][j] is the target whose class stands there
-    in the label column j. A class is written by its name, or, with `numbers`, by its place 0..; names that are
-    whole numbers are numbers either way.
+    The id of row i is the image's id with suffixes[i] behind it, with `stems` its file name without the ending;
+    heads[i][j] is the target whose class stands there in the label column j. A class is written by its name, or,
+    with `numbers`, by its place 0..; names that are whole numbers are numbers either way.
     """
 
     id_column: str = "id"
@@ -80,6 +81,7 @@ class RowForm:
     suffixes: tuple[str, ...] = ("",)
     heads: tuple[tuple[int, ...], ...] = ((0,),)
     numbers: bool = False
+    stems: bool = False
 
     @staticmethod
     def wide(targets: tuple[Target, ...]) -> RowForm:
@@ -90,12 +92,14 @@ class RowForm:
     def of(self, ids: np.ndarray) -> SubmissionFormat:
         """The rows of the images with these ids (N,), in their order."""
         count = len(self.suffixes)
-        rows = np.repeat(np.arange(len(ids)), count)
-        names = (
-            ids if self.suffixes == ("",) else np.array([f"{i}{s}" for i in ids for s in self.suffixes], str)
-        )
-        heads = np.tile(np.array(self.heads, np.int64).reshape(count, -1), (len(ids), 1))
-        return SubmissionFormat(self, names, rows, heads)
+        if self.stems:
+            ids = np.array([PurePath(name).stem for name in ids.tolist()], dtype=str)
+        images = len(ids)
+        rows = np.repeat(np.arange(images), count)
+        if self.suffixes != ("",):
+            ids = np.array([f"{name}{suffix}" for name in ids.tolist() for suffix in self.suffixes], dtype=str)
+        heads = np.tile(np.array(self.heads, np.int64).reshape(count, -1), (images, 1))
+        return SubmissionFormat(self, ids, rows, heads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,16 @@ class SubmissionFormat:
     ids: np.ndarray
     rows: np.ndarray
     heads: np.ndarray
+
+    def take(self, order: np.ndarray) -> SubmissionFormat:
+        """The rows at `order`, int64 (M,). The form's rows are then in the order of those of the first row's image."""
+        form = self.form
+        if len(order):
+            suffix = dict(zip(form.heads, form.suffixes, strict=True))
+            first = order[self.rows[order] == self.rows[order[0]]]
+            heads = tuple(map(tuple, self.heads[first].tolist()))
+            form = replace(form, heads=heads, suffixes=tuple(suffix[h] for h in heads))
+        return SubmissionFormat(form, self.ids[order], self.rows[order], self.heads[order])
 
 
 @dataclass(frozen=True, slots=True)

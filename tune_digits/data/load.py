@@ -10,7 +10,17 @@ from types import ModuleType
 import numpy as np
 
 from tune_digits.config import Cv, Data
-from tune_digits.data import arrays, digits, extra, idx, kaggle_csv, torchvision_sets
+from tune_digits.data import (
+    arrays,
+    bengali,
+    class_folders,
+    digits,
+    extra,
+    idx,
+    image_folder,
+    kaggle_csv,
+    torchvision_sets,
+)
 from tune_digits.data.dataset import Dataset, Target, Task
 from tune_digits.data.files import existing, find_csv, is_csv, listing, stem_of
 from tune_digits.data.labels import with_targets
@@ -20,9 +30,12 @@ from tune_digits.errors import DataError
 # in the order in which auto asks them
 READERS: dict[str, ModuleType] = {
     "torchvision": torchvision_sets,
+    "bengali": bengali,
     "idx": idx,
     "arrays": arrays,
     "kaggle_csv": kaggle_csv,
+    "image_folder": image_folder,
+    "class_folders": class_folders,
 }
 RESIZED = ("image_folder", "class_folders", "bengali")  # made to `data.size`, in `data.channels`
 AS_IS = Data()
@@ -77,6 +90,8 @@ def load_unlabelled(
     `shape` is the (C, H, W) that the model was trained on; `data` says how its images were read (size, crop,
     transpose). Raises DataError as `load_task` does.
     """
+    if data.transpose:
+        shape = (shape[0], shape[2], shape[1])
     name = detect(path)
     if name == "digits":
         raise DataError("Images to predict are needed: a file or a folder.")
@@ -100,13 +115,19 @@ def detect(path: str | Path | None) -> str:
     found = f"the folder {path}, which has: {listing(path)}" if path.is_dir() else f"the file {path}"
     raise DataError(
         f"Cannot tell how to read {found}. Known are folders in Kaggle's form (train.csv, test.csv, "
-        f"sample_submission.csv) with pixel columns; such a training file, .csv, .csv.gz or .zip; IDX files "
-        f"(train-images-idx3-ubyte); NumPy's .npz and .npy (x_train, y_train); torchvision:NAME."
+        f"sample_submission.csv) with pixel columns, image paths or Bengali.ai's parquet files; such a train.csv "
+        f"by itself, .csv.gz and .zip too; a folder of images per class; IDX files (train-images-idx3-ubyte); "
+        f"NumPy's .npz and .npy (x_train, y_train); torchvision:NAME."
     )
 
 
 def _read(data: Data, cache_dir: Path | None) -> Task:
     name = detect(data.path) if data.format == "auto" else data.format
+    if name not in RESIZED and (data.size is not None or data.channels != "auto" or data.crop):
+        raise DataError(
+            f"data.size, data.channels and data.crop are for {', '.join(RESIZED)}; {data.path or name} is "
+            f"{name}, whose pixels are taken as they are. Leave them out."
+        )
     task = LOADERS[name](data, cache_dir)
     if not data.transpose:
         return task

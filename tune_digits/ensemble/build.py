@@ -12,12 +12,11 @@ import numpy as np
 import pandas as pd
 
 from tune_digits import runs
-from tune_digits.config import Ensemble, TrialConfig
-from tune_digits.data.dataset import Dataset, Task
+from tune_digits.config import Data, Ensemble, TrialConfig
+from tune_digits.data.dataset import Dataset, RowForm, Task
 from tune_digits.ensemble.members import (
     Manifest,
     predict_members,
-    submission_columns,
     vote,
     write_manifest,
 )
@@ -93,8 +92,12 @@ def build_ensemble(
         retrain(
             jobs, RetrainData(data, np.arange(len(data.images)), str(folder.resolve()), slots), screen, title
         )
-        manifest = _manifest(jobs, task, plan)
-        return jobs, manifest, *_judge(manifest, folder, task, metric_of(study.cv, task.targets), device, screen)
+        manifest = _manifest(jobs, task, plan, study.data)
+        return (
+            jobs,
+            manifest,
+            *_judge(manifest, folder, task, metric_of(study.cv, task.targets), device, screen),
+        )
 
     data = training_data(task.train, study)
     jobs, manifest, figures, test_vote = train_and_judge("retrain", data)
@@ -109,14 +112,17 @@ def build_ensemble(
                 data,
                 images=np.concatenate([data.images, task.test.images[rows]]),
                 proba=np.concatenate([data.proba, targets]),
+                pseudo=len(rows),
             )
             jobs, manifest, figures, test_vote = train_and_judge("retrain with pseudo-labels", more)
             rounds.append({"pseudo_labels": len(rows), **figures})
     write_manifest(folder, manifest)
     if task.test is not None:
-        write_submission(folder / "submission.csv", _submission(task, test_vote, manifest))
+        form = task.submission or manifest.form.of(task.test.ids)
+        frame = submission_frame(form, labels_of(test_vote, manifest.heads), task.targets)
+        write_submission(folder / "submission.csv", frame)
     report = {
-        "members": [{"trial": j.trial, "seed": j.seed, "file": j.file} for j in jobs],
+        "members": [{"trial": j.trial, "seed": j.seed, "file": file} for j in jobs for file in j.files],
         "voting": plan.voting,
         "tta": plan.tta,
         "metric": study.cv.score,
@@ -135,15 +141,16 @@ def _key(*arrays: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def _manifest(jobs: list[MemberJob], task: Task, plan: Ensemble) -> Manifest:
+def _manifest(jobs: list[MemberJob], task: Task, plan: Ensemble, data: Data) -> Manifest:
     channels, height, width = task.train.images.shape[1:]
     return Manifest(
-        tuple(j.file for j in jobs),
-        task.targets,
-        (channels, height, width),
-        plan.voting,
-        plan.tta,
-        *submission_columns(task.submission),
+        members=tuple(file for j in jobs for file in j.files),
+        targets=task.targets,
+        shape=(channels, height, width),
+        voting=plan.voting,
+        tta=plan.tta,
+        data=data,
+        form=RowForm.wide(task.targets) if task.submission is None else task.submission.form,
     )
 
 
@@ -175,16 +182,6 @@ def _judge(
             if name == "test" and dataset is task.test:
                 test_vote = voted
     return {"sets": figures}, test_vote
-
-
-def _submission(task: Task, proba: np.ndarray, manifest: Manifest) -> pd.DataFrame:
-    assert task.test is not None
-    labels = labels_of(proba, manifest.heads)
-    frame = submission_frame(task.test.ids, labels, task.targets, manifest.id_column, manifest.label_column)
-    if task.submission is None:
-        return frame
-    # the sample's own order of rows, which need not be the test file's
-    return frame.set_index(manifest.id_column).loc[task.submission.ids].reset_index()
 
 
 def _cross_validation(board: pd.DataFrame, chosen: list[int]) -> dict[str, Any]:

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tune_digits import runs
-from tune_digits.config import TrialConfig
-from tune_digits.data.dataset import SubmissionFormat, Target, head_slices
+from tune_digits.config import Data, TrialConfig
+from tune_digits.data.dataset import RowForm, Target, head_slices
 from tune_digits.ensemble.vote import VOTES
 from tune_digits.errors import RunError
 
-FORMAT = 1
+FORMAT = 2
+READ_AGAIN = ("size", "channels", "crop", "transpose")  # of the study's `data`: how files become images
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """What a saved ensemble is: enough to build its networks, read images for them and write a submission.
 
-    shape: (C, H, W). members: file names in the folder.
+    shape: (C, H, W). members: file names in the folder. data: how the training images were read (READ_AGAIN).
+    form: how a submission writes the answer for one image.
     """
 
     members: tuple[str, ...]
@@ -30,8 +32,8 @@ class Manifest:
     shape: tuple[int, int, int]
     voting: str
     tta: int
-    id_column: str
-    label_column: str
+    data: Data
+    form: RowForm
 
     @property
     def heads(self) -> tuple[slice, ...]:
@@ -48,7 +50,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
             "shape": list(manifest.shape),
             "voting": manifest.voting,
             "tta": manifest.tta,
-            "submission": {"id_column": manifest.id_column, "label_column": manifest.label_column},
+            "data": manifest.data.model_dump(mode="json", include=set(READ_AGAIN)),
+            "submission": asdict(manifest.form),
             **runs.environment(),
         },
     )
@@ -64,7 +67,8 @@ def read_manifest(folder: Path) -> Manifest:
     raw = runs.read_json(path)
     if raw.get("format") != FORMAT:
         raise RunError(
-            f"{path}: is of format {raw.get('format')}; this version of tune_digits reads {FORMAT}"
+            f"{path}: is of format {raw.get('format')}; this version of tune_digits reads {FORMAT} only. "
+            f"Make the ensemble again with scripts/ensemble.py"
         )
     try:
         return Manifest(
@@ -73,11 +77,17 @@ def read_manifest(folder: Path) -> Manifest:
             shape=tuple(raw["shape"]),
             voting=raw["voting"],
             tta=raw["tta"],
-            id_column=raw["submission"]["id_column"],
-            label_column=raw["submission"]["label_column"],
+            data=Data.model_validate(raw["data"]),
+            form=_row_form(**raw["submission"]),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path}: damaged ({type(error).__name__}: {error})") from None
+
+
+def _row_form(suffixes: list[str], label_columns: list[str], heads: list[list[int]], **rest: Any) -> RowForm:
+    return RowForm(
+        suffixes=tuple(suffixes), label_columns=tuple(label_columns), heads=tuple(map(tuple, heads)), **rest
+    )
 
 
 def save_member(path: Path, model: Any, config: TrialConfig, facts: dict[str, Any]) -> None:
@@ -96,7 +106,15 @@ def load_member(path: Path, manifest: Manifest, device: Any) -> tuple[Any, Trial
     channels, height, width = manifest.shape
     # the weights bring their own normalisation
     blank = (0.0,) * channels, (1.0,) * channels
-    model = build_model(config.model, channels, height, width, manifest.heads[-1].stop, *blank)
+    model = build_model(
+        config.model.without_start(),
+        channels,
+        height,
+        width,
+        manifest.heads[-1].stop,
+        *blank,
+        normalize=config.train.normalize,
+    )
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
@@ -133,8 +151,3 @@ def predict_members(
 def vote(proba: np.ndarray, manifest: Manifest) -> np.ndarray:
     """The ensemble's answer float64 (N, K) from its members' (M, N, K)."""
     return VOTES[manifest.voting](proba, manifest.heads)
-
-
-def submission_columns(form: SubmissionFormat | None) -> tuple[str, str]:
-    """(id column, label column) of a submission, Kaggle's usual names where there is no sample."""
-    return ("id", "label") if form is None else (form.id_column, form.label_column)

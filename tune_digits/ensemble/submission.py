@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from tune_digits.data.dataset import Target
+from tune_digits.data.dataset import SubmissionFormat, Target
 from tune_digits.runs import replacing
 
 
-def submission_frame(
-    ids: np.ndarray, labels: np.ndarray, targets: tuple[Target, ...], id_column: str, label_column: str
-) -> pd.DataFrame:
-    """ids (N,) and labels int64 (N, T=1) as a table of two columns; classes as the training file wrote them.
+def submission_frame(form: SubmissionFormat, labels: np.ndarray, targets: tuple[Target, ...]) -> pd.DataFrame:
+    """The table of the submission, R rows: labels int64 (N, T) of the test images, where `form` wants them.
 
-    Class names that are all whole numbers are written as numbers.
+    Classes stand as the training file wrote them: by name, as numbers where all names in a column are whole
+    numbers in their plain form ("007" stays a name).
     """
-    if len(targets) != 1:
-        raise ValueError(f"one target expected, got {len(targets)}")
-    names = np.array(targets[0].classes)
-    values = names[labels[:, 0]]
-    # "007" must stay a name
-    if all(n == str(int(n)) if n.lstrip("-").isdigit() else False for n in targets[0].classes):
-        values = values.astype(np.int64)
-    return pd.DataFrame({id_column: ids, label_column: values})
+    table: dict[str, np.ndarray] = {form.form.id_column: form.ids}
+    for column, name in enumerate(form.form.label_columns):
+        heads = form.heads[:, column]
+        used = np.unique(heads).tolist()
+        written = {h: _written(targets[h], form.form.numbers) for h in used}
+        if not all(values.dtype.kind == "i" for values in written.values()):
+            written = {h: values.astype(str) for h, values in written.items()}
+        # an empty submission has no heads
+        values = np.empty(len(heads), np.result_type(*written.values()) if written else np.int64)
+        for head in used:
+            rows = np.flatnonzero(heads == head)
+            values[rows] = written[head][labels[form.rows[rows], head]]
+        table[name] = values
+    return pd.DataFrame(table)
+
+
+def _written(target: Target, numbers: bool) -> np.ndarray:
+    """What stands for each class of a target, int64 or str (K,)."""
+    if numbers:
+        return np.arange(len(target.classes))
+    names = np.array(target.classes, dtype=str)
+    plain = all(re.fullmatch("0|-?[1-9][0-9]{0,17}", name) for name in target.classes)
+    return names.astype(np.int64) if plain else names
 
 
 def write_submission(path: Path, frame: pd.DataFrame) -> None:

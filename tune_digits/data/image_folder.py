@@ -1,0 +1,197 @@
+"""A table of image paths and labels beside the images, as in Kaggle's Classify Leaves.
+
+    train.csv               image,label     images/0.jpg,tomato_late_blight    (paths from the table's folder on)
+    test.csv                image
+    sample_submission.csv   image,label
+
+The column of images is the first one whose cells end like image files, or one named `image`, `path` and the like.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from tune_digits.config import Data
+from tune_digits.data.dataset import Dataset, RowForm, Target, Task
+from tune_digits.data.files import (
+    columns_seen,
+    existing,
+    find_csv,
+    is_csv,
+    listing,
+    open_text,
+    read_header,
+    readable,
+    stem_of,
+)
+from tune_digits.data.image_files import Shape, is_image_name, read_image_files
+from tune_digits.data.labels import as_ids, read_labels, refuse_bad_ids, with_targets
+from tune_digits.data.pixel_csv import is_pixel
+from tune_digits.data.sample_submission import read_submission_format
+from tune_digits.data.text_table import read_text_table
+from tune_digits.errors import DataError
+
+IMAGE_NAMES = (
+    *("image", "images", "img", "file", "filename", "file_name", "filepath", "file_path", "path"),
+    *("image_path", "image_file", "image_name"),
+)
+LABEL_NAMES = ("label", "class", "target", "category", "species")
+
+
+def matches(path: Path) -> bool:
+    """Whether the CSV file `path`, or train.csv or test.csv of the folder, has a column of image paths."""
+    if path.is_dir():
+        path = find_csv(path, "train") or find_csv(path, "test") or path
+    return is_csv(path) and _image_column(path) is not None
+
+
+def load(data: Data, cache_dir: Path | None = None) -> Task:
+    """The task in the folder `data.path`, or in that one training table.
+
+    The label is the column that the sample submission names, else `label` (`class`, `target`, `category`, `species`),
+    else the only column that test.csv lacks. With `data.extra` None further tables with both columns become
+    holdouts, named by their stem. ids are the paths as the table writes them. Images are made to `data.size` and
+    `data.channels`; those of the test data and the holdouts to the training images' height, width and channels.
+
+    Raises DataError for anything missing, malformed or contradictory, with the file and the row.
+    """
+    if data.path is None:
+        raise DataError("The format 'image_folder' needs data.path: a folder with train.csv and images.")
+    path = existing(data.path)
+    folder, train_path = (path.parent, path) if path.is_file() else (path, find_csv(path, "train"))
+    if train_path is None:
+        raise DataError(f"The folder {path} has no train.csv. It has: {listing(path)}.")
+    test_path = find_csv(path, "test") if path.is_dir() else None
+    images = _named_image_column(train_path)
+    label = _label_column(train_path, test_path, images)
+    first = Shape(data.size, None if data.channels == "auto" else data.channels, data.size is not None)
+    train = _read(train_path, images, label, first, cache_dir)
+    shape = Shape(train.images.shape[2:], train.images.shape[1], data.size is not None)
+    test, submission = None, None
+    if test_path is not None:
+        known = label if label in read_header(test_path) else None
+        test = _read(test_path, images, known, shape, cache_dir, train.targets)
+        if known is not None:
+            test = with_targets(test, train.targets, test_path)
+        form = RowForm(id_column=images, label_columns=(label,))
+        submission = read_submission_format(folder, form.of(test.ids), test_path)
+    holdouts = {}
+    if path.is_dir() and data.extra is None:
+        for further in _further_tables(folder, images, label):
+            part = _read(further, images, label, shape, cache_dir)
+            holdouts[stem_of(further)] = with_targets(part, train.targets, further)
+    return Task(
+        name=(folder if path.is_dir() else path).resolve().name.split(".")[0],
+        train=train,
+        test=test,
+        holdouts=holdouts,
+        submission=submission,
+    )
+
+
+def load_unlabelled(
+    path: Path,
+    shape: tuple[int, int, int],
+    targets: tuple[Target, ...] = (),
+    cache_dir: Path | None = None,
+    *,
+    data: Data,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 (N, C, H, W) and ids (N,) of a table, or of a folder's test.csv; labels are ignored.
+
+    `shape` is the (C, H, W) that the model was trained on; images of another size are resized where `data.size` was
+    given for the training. Raises DataError as `load` does.
+    """
+    path = existing(path)
+    if path.is_dir():
+        found = find_csv(path, "test")
+        if found is None:
+            raise DataError(f"The folder {path} has no test.csv. It has: {listing(path)}.")
+        path = found
+    wanted = Shape(shape[1:], shape[0], data.size is not None)
+    part = _read(path, _named_image_column(path), None, wanted, cache_dir, targets)
+    return part.images, part.ids
+
+
+def _read(
+    path: Path,
+    images: str,
+    label: str | None,
+    shape: Shape,
+    cache_dir: Path | None,
+    targets: tuple[Target, ...] = (),
+) -> Dataset:
+    """One table and its images; with `label`, the targets are the table's own."""
+    table = read_text_table(path)
+    for name in (images, label):
+        if name is not None and name not in table:
+            raise DataError(f"{path} has no column {name!r}. Its columns: {columns_seen(list(table))}.")
+    ids = as_ids(table[images])
+    refuse_bad_ids(path, ids)
+    labels = None
+    if label is not None:  # before the images, which take longer to read
+        classes, numbers = read_labels(table[label], path)
+        targets, labels = (Target("label", classes),), numbers[:, None]
+    pixels = read_image_files(path.parent, table[images].tolist(), shape, cache_dir, path)
+    return Dataset(pixels, labels, ids, targets, columns=table)
+
+
+def _image_column(path: Path) -> str | None:
+    """The name of the column of image paths, by its first cell or its name; None in a table of pixels."""
+    header = read_header(path)
+    if any(map(is_pixel, header)):
+        return None
+    with readable(path), open_text(path) as file:
+        lines = csv.reader(file)
+        next(lines)
+        first = next((cells for cells in lines if cells), [])
+    for name, cell in zip(header, first, strict=False):
+        if is_image_name(cell.strip()):
+            return name
+    return next((name for name in header if name.lower() in IMAGE_NAMES), None)
+
+
+def _named_image_column(path: Path) -> str:
+    name = _image_column(path)
+    if name is None:
+        raise DataError(
+            f"{path} has no column of image paths: none is named `image`, and no cell of the first row ends like "
+            f"an image file (.jpg, .png, ..). Its columns: {columns_seen(read_header(path))}."
+        )
+    return name
+
+
+def _label_column(train_path: Path, test_path: Path | None, images: str) -> str:
+    header = read_header(train_path)
+    sample = find_csv(train_path.parent, "sample_submission")
+    if sample is not None and (names := read_header(sample))[-1] in header and names[-1] != images:
+        return names[-1]
+    for wanted in LABEL_NAMES:
+        for name in header:
+            if name.lower() == wanted:
+                return name
+    if test_path is not None:
+        alone = [name for name in header if name not in read_header(test_path)]
+        if len(alone) == 1:
+            return alone[0]
+    raise DataError(
+        f"{train_path} has no label column: none is named 'label' (or {', '.join(LABEL_NAMES[1:])}). Its columns: "
+        f"{columns_seen(header)}. Rename the column of classes to 'label'."
+    )
+
+
+def _further_tables(folder: Path, images: str, label: str) -> list[Path]:
+    """The other tables of the folder with paths and labels."""
+    found = []
+    for path in sorted(filter(is_csv, folder.iterdir())):
+        # a zip need not be data at all
+        if stem_of(path) in ("train", "test", "sample_submission") or path.suffix == ".zip":
+            continue
+        if {images, label} <= set(read_header(path)):
+            found.append(path)
+    for path in found:
+        find_csv(folder, stem_of(path))  # refuses the same file twice, plain and compressed
+    return found
