@@ -135,6 +135,45 @@ def sample_of(tmp_path: Path, kannada: Path) -> Callable[[str], Data]:
             x = np.random.default_rng(0).integers(0, 256, (36, 3, 3), np.uint8)
             np.savez(tmp_path / "a.npz", x_train=x[:30], y_train=np.arange(30) % 3, x_test=x[30:])
             return Data(path=str(tmp_path / "a.npz"))
-        raise KeyError(name)
+        return write_images(tmp_path / name, name)
 
     return make
+
+
+def write_images(folder: Path, name: str) -> Data:
+    """20 training and 4 test images of 5x5 in the form `name`, two classes."""
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 5, 5), np.uint8)
+    labels = [f"class{i % 2}" for i in range(20)]
+    if name == "bengali":
+        import pandas as pd
+
+        ids = [f"Train_{i}" for i in range(20)] + [f"Test_{i}" for i in range(4)]
+        flat = pd.DataFrame(pixels.reshape(24, 25), columns=[str(i) for i in range(25)])
+        flat.insert(0, "image_id", ids)
+        heads = ("grapheme_root", "vowel_diacritic", "consonant_diacritic")
+        folder.mkdir()
+        flat[:20].to_parquet(folder / "train_image_data_0.parquet")
+        flat[20:].to_parquet(folder / "test_image_data_0.parquet")
+        rows = [[f"{i}_{head}", i, head] for i in ids[20:] for head in heads]
+        write(folder / "test.csv", [["row_id", "image_id", "component"], *rows])
+        write(
+            folder / "train.csv",
+            [["image_id", *heads], *([i, n % 2, n % 2, n % 2] for n, i in enumerate(ids[:20]))],
+        )
+        return Data(path=str(folder))
+    for i, image in enumerate(pixels):
+        path = folder / "images" / f"{i}.png"
+        if name == "class_folders":
+            path = folder / ("test" if i >= 20 else f"train/{labels[i]}") / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    if name == "image_folder":
+        rows = [[f"{i}_{head}", i, head] for i in ids[20:] for head in heads]
+        write(folder / "test.csv", [["row_id", "image_id", "component"], *rows])
+        write(
+            folder / "train.csv", [["image", "label"], *([f"images/{i}.png", labels[i]] for i in range(20))]
+        )
+        write(folder / "test.csv", [["image"], *([f"images/{i}.png"] for i in range(20, 24))])
+    return Data(path=str(folder))

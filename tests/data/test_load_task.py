@@ -31,19 +31,53 @@ def test_every_loader_keeps_the_contract(name, sample_of):
             assert part.labels.dtype == np.int64 and part.labels.shape == (len(part), len(task.targets))
             assert part.labels.min() >= 0 and part.labels.max() < len(task.targets[0].classes)
     assert task.train.labels is not None
-    assert set(task.submission.ids.tolist()) == set(task.test.ids.tolist())
+    form = task.submission
+    assert sorted(form.rows.tolist()) == sorted(list(range(len(task.test))) * len(form.form.suffixes))
+    assert len(form.ids) == len(np.unique(form.ids)) == len(form.rows) == len(form.heads)
     assert len(make_folds(task.train.labels, None, Cv(folds=3), task.targets)) == 3
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_every_reader_reads_unlabelled_images(name, sample_of):
+    data = sample_of(name)
+    path = f"{data.root}/KMNIST" if name == "torchvision" else data.path
+    test = load_task(data, Cv()).test
+    images, ids = load_unlabelled(path, test.images.shape[1:], test.targets)
+    np.testing.assert_array_equal(images, test.images)
+    assert len(np.unique(ids)) == len(images)
 
 
 def test_detection(kannada, recognizer):
     assert load_task(Data(), Cv()).name == "digits"
     assert load_task(Data(path=str(kannada)), Cv()).name == "kannada"
-    assert (
-        load_task(
-            Data(path=str(recognizer / "train.csv")), Cv(groups=RowGroups(rows_per_group=5))
-        ).train.groups[5]
-        == 1
-    )
+    alone = load_task(Data(path=str(recognizer / "train.csv")), Cv(groups=RowGroups(rows_per_group=5)))
+    assert alone.train.groups[5] == 1
+
+
+def test_named_format_overrides_the_guess(kannada, make_idx):
+    make_idx(kannada)
+    assert load_task(Data(path=str(kannada)), Cv()).train.images.shape == (30, 1, 3, 3)
+    assert detect(kannada) == "idx"
+    assert load_task(Data(path=str(kannada), format="kaggle_csv"), Cv()).holdouts.keys() == {"Dig-MNIST"}
+
+
+def test_progress_is_told(kannada):
+    told = []
+    load_task(Data(path=str(kannada)), Cv(), each=lambda name, part: told.append((name, part)))
+    assert {name for name, _ in told} == {"train.csv.gz", "test.csv.gz", "Dig-MNIST.csv.gz"}
+    assert all(0 <= part <= 1 for _, part in told) and ("train.csv.gz", 1.0) in told
+    count = len(told)
+    load_task(Data(path=str(kannada)), Cv())
+    assert len(told) == count
+
+
+@pytest.mark.parametrize("name", ["kaggle_csv", "idx", "arrays", "digits"])
+def test_pixels_are_not_resized(name, sample_of, refuses):
+    data = sample_of(name)
+    for how in ({"size": (8, 8)}, {"channels": 3}, {"crop": True}):
+        refuses(
+            lambda how=how: load_task(data.model_copy(update=how), Cv()), "data.size", name, "as they are"
+        )
 
 
 def test_cache_folder_is_used(kannada, tmp_path):

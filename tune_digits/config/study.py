@@ -37,9 +37,10 @@ class Data(Part):
         None,
         description="folder or training file, or torchvision:NAME for a set on disk; none = scikit-learn's digits",
     )
-    format: Literal["auto", "digits", "kaggle_csv", "idx", "arrays", "torchvision"] = Field(
-        "auto", description="how to read path; auto = by the names and headers of its files"
-    )
+    format: Literal[
+        *("auto", "digits", "kaggle_csv", "idx", "arrays", "torchvision"),
+        *("image_folder", "class_folders", "bengali"),
+    ] = Field("auto", description="how to read path; auto = by the names and headers of its files")
     root: str | None = Field(None, description="folder that torchvision keeps its data sets in")
     transpose: bool = Field(False, description="swap rows and columns of IDX images, as EMNIST's files need")
     size: Annotated[tuple[Side, Side] | None, BeforeValidator(_as_size)] = Field(
