@@ -41,6 +41,7 @@ from tune_digits.learn.albumentations_transforms import (
     LogGamma,
     SmoothElastic,
     SubpixelAffine,
+    WhiteNoise,
 )
 from tune_digits.learn.augment.magnitudes import TONES, crop_margin, is_identity, magnitudes, probability
 
@@ -108,7 +109,7 @@ def _transforms(config: Augment, height: int, width: int, channels: int) -> list
     if "gamma" in tones:
         found.append(tones["gamma"])
     if m["noise"]:
-        found.append(A.GaussNoise(std_range=(0, m["noise"]), per_channel=True, p=chance["noise"]))
+        found.append(WhiteNoise(std_range=(0, m["noise"]), p=chance["noise"]))
     if m["cutout"]:
         found.append(Cutout(size=m["cutout"] * side, p=chance["cutout"]))
     if m["grid_mask"]:

@@ -115,6 +115,18 @@ class LinearHue(A.ImageOnlyTransform):
         return cv2.transform(img, colour_matrix(None, torch.tensor([hue]))[0].numpy())
 
 
+class WhiteNoise(A.GaussNoise):
+    """A.GaussNoise of mean 0 that reaches every pixel, in each channel by itself."""
+
+    def get_params_dependent_on_data(self, params: Params, data: Params) -> Params:
+        image = data["image"]
+        sigma = 255 * self.py_random.uniform(*self.std_range)
+        return {"noise_map": self.random_generator.standard_normal(image.shape, dtype=np.float32) * sigma}
+
+    def apply(self, img: np.ndarray, noise_map: np.ndarray, **params: Any) -> np.ndarray:
+        return np.rint(np.clip(img + noise_map, 0, 255)).astype(np.uint8)
+
+
 class Cutout(A.ImageOnlyTransform):
     """Set to 0 a square with its centre anywhere in the image and a side uniform in 0..size pixels."""
 

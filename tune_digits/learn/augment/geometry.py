@@ -90,7 +90,7 @@ def _bent_grid(rows: Tensor, p: AugmentParams, height: int, width: int) -> Tenso
     else:
         squares = (x / width).square()[:, None, :] + (y / height).square()[:, :, None]
         k = p.optical_distortion.view(-1, 1, 1)
-        lens = torch.addcmul(squares, squares, squares).mul_(k).add_(1)
+        lens = (k * torch.addcmul(squares, squares, squares)).add_(1)
         planes = along_x[:, :, None, :] + along_y[..., None]
         planes = planes.mul_(lens[:, None]).add_(offset[..., None])
     grid = planes if p.perspective is None else planes[:, :2] / planes[:, 2:]
