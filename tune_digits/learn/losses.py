@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tune_digits.config import CrossEntropy, Focal, GeneralizedCrossEntropy, Loss, SymmetricCrossEntropy
-from tune_digits.errors import ConfigError
 
 
 def smooth(targets: Tensor, eps: float) -> Tensor:
@@ -96,20 +95,6 @@ def class_weights(config: Loss, counts: Tensor | None, heads: tuple[slice, ...])
             raw = (1 - config.class_balance) / (1 - config.class_balance**rows)
             weights[head] = raw * (len(n) / raw.sum())
     return weights.float()
-
-
-def check_heads(config: Loss, heads: tuple[slice, ...]) -> None:
-    """Raises ConfigError unless head_weights and given_weights are as many as the data's heads and classes."""
-    classes = sum(h.stop - h.start for h in heads)
-    for key, values, wanted, what in (
-        ("head_weights", config.head_weights, len(heads), "target columns to predict"),
-        ("given_weights", config.given_weights, classes, "classes, all target columns together"),
-    ):
-        if values and len(values) != wanted:
-            raise ConfigError(
-                f"trial.loss.{key}: {len(values)} weights, but the data have {wanted} {what}; "
-                f"give {wanted}, or leave {key} out"
-            )
 
 
 # ── the whole loss of a sample ─────────────────────────────────────────────────────────────────────────
