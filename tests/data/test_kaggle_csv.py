@@ -1,5 +1,6 @@
 import gzip
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -116,6 +117,41 @@ def test_byte_order_mark_and_crlf(tmp_path, write_csv, make_table, as_text):
     np.testing.assert_array_equal(odd.labels, plain.labels)
 
 
+def test_quoted_cells(tmp_path, write_csv, make_table):
+    rows = make_table(20, 2)
+    plain = read_pixel_csv(write_csv(tmp_path / "plain.csv", rows))
+    text = "".join(",".join(f'"{cell}"' for cell in row) + "\n" for row in rows)
+    quoted = read_pixel_csv(write_csv(tmp_path / "quoted.csv", text))
+    np.testing.assert_array_equal(quoted.images, plain.images)
+    np.testing.assert_array_equal(quoted.labels, plain.labels)
+    names = read_pixel_csv(write_csv(tmp_path / "names.csv", 'label,pixel0\n"oak, red",1\n"a ""b""",2\n'))
+    assert names.labels.tolist() == ["oak, red", 'a "b"']
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".csv.zip"])
+def test_zipped_as_kaggle_serves_it(tmp_path, write_csv, make_table, suffix):
+    train, test = make_table(30, 3, classes=3), make_table(6, 3, first="id")
+    path = write_csv(tmp_path / "k" / f"train{suffix}", train)
+    write_csv(tmp_path / "k" / f"test{suffix}", test)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("__MACOSX/._train.csv", b"what a Mac adds")
+    for given in (tmp_path / "k", path):
+        task = load_task(Data(path=str(given)), Cv())
+        np.testing.assert_array_equal(task.train.images, pixels(train))
+    np.testing.assert_array_equal(load(tmp_path / "k").test.images, pixels(test))
+
+
+def test_columns_are_kept(tmp_path, write_csv):
+    text = "writer,label,pixel0,image_id\nann,1,5,a\n,0,6,b\n"
+    train = load(write_csv(tmp_path / "train.csv", text)).train
+    assert {name: values.tolist() for name, values in train.columns.items()} == {
+        "writer": ["ann", ""],
+        "label": ["1", "0"],
+        "image_id": ["a", "b"],
+    }
+    assert train.ids.tolist() == ["a", "b"]
+
+
 def test_many_blocks_are_joined_in_order(tmp_path, write_csv, make_table, monkeypatch):
     monkeypatch.setattr("tune_digits.data.pixel_csv.BLOCK_BYTES", 512)
     rows = make_table(200, 4)
@@ -187,6 +223,12 @@ def test_unlabelled_refusals(kannada, tmp_path, refuses):
         ("label,pixel0\n1,5\n0,3.7\n", ["row 2", "column pixel0", "'3.7'"]),
         ("label,pixel0\n1,5\n0,\n", ["row 2", "column pixel0", "''"]),
         ("label,pixel0\n1,5\n0,dark\n", ["row 2", "column pixel0", "'dark'"]),
+        ("label,pixel0\n1,5\n0,NaN\n", ["row 2", "column pixel0", "'NaN'"]),
+        ("label,pixel0\n1,5\n0,5.0\n", ["row 2", "column pixel0", "'5.0'"]),
+        ("label,pixel0\n1,5\n0,1e2\n", ["row 2", "column pixel0", "'1e2'"]),
+        ('label,pixel0\n1,5\n"0","6""\n', ["train.csv"]),
+        ("label,pixel99999999999999999999\n1,5\n", ["pixel9999", "at most"]),
+        ("label,pixel0\n" + "9" * 30 + ",5\n1,5\n", ["row 1", "'999", "too large"]),
         (
             "label,pixel0,pixel1,pixel2,pixel3\n1,1,1,1,1\n0,1,1,256,300\n",
             ["row 2", "column pixel2", "'256'"],
@@ -194,6 +236,10 @@ def test_unlabelled_refusals(kannada, tmp_path, refuses):
         ("label,pixel0\n1,5\n0\n", ["row 2", "1 cells", "2 columns"]),
         ("label,pixel0\n1,5\n0,6,7\n", ["row 2", "3 cells"]),
         (b"label,pixel0\n\xff,5\n0,6\n", ["not UTF-8"]),
+        ("label,pixel0\né,5\nb,6\n".encode("latin-1"), ["not UTF-8", "Save it as UTF-8"]),
+        ("label,pixel0\n1,5\n0,6\n".encode("utf-16"), ["not UTF-8"]),
+        (b"\x1f\x8b" + bytes(40), ["train.csv"]),
+        (b"x" * 200_000, ["cannot be read as CSV"]),
     ],
 )
 def test_malformed_training_file(tmp_path, write_csv, refuses, text, words):
@@ -201,9 +247,11 @@ def test_malformed_training_file(tmp_path, write_csv, refuses, text, words):
     refuses(lambda: load(path), str(path), *words)
 
 
-def test_783_pixels(tmp_path, write_csv, make_table, refuses):
-    path = write_csv(tmp_path / "train.csv", [row[:-1] for row in make_table(4, 28)])
-    refuses(lambda: load(path), "783", "not a square", "784 (28x28)")
+@pytest.mark.parametrize("count", [783, 785])
+def test_783_or_785_pixels(tmp_path, write_csv, refuses, count):
+    header = ["label", *(f"pixel{i}" for i in range(count))]
+    path = write_csv(tmp_path / "train.csv", [header, *([i % 2] * (count + 1) for i in range(4))])
+    refuses(lambda: load(path), str(count), "not a square", "784 (28x28)")
 
 
 def test_bad_pixel_far_down_is_found(tmp_path, write_csv, make_table, monkeypatch, refuses):
@@ -238,6 +286,31 @@ def test_truncated_gzip(kannada, keep, refuses):
     whole = path.read_bytes()
     path.write_bytes(whole[: keep if isinstance(keep, int) else int(len(whole) * keep)])
     refuses(lambda: load(kannada), "train.csv.gz", "cut short")
+
+
+def test_zips(tmp_path, refuses):
+    def pack(*names):
+        with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
+            for name in names:
+                archive.writestr(name, b"label,pixel0\n0,1\n1,1\n" * 20)
+        return tmp_path / "train.zip"
+
+    for names, words in (
+        (("train.csv", "test.csv"), ("2 CSV files", "train.csv, test.csv", "Unpack it")),
+        (("images/0.png",), ("no CSV file inside", "images/0.png")),
+        ((), ("no CSV file inside", "nothing")),
+    ):
+        path = pack(*names)
+        refuses(lambda path=path: load(path), *words)
+    whole = pack("train.csv").read_bytes()
+    for content in (whole[:-10], whole[:50], b"nonsense", whole.replace(b"0,1\n1,1", b"0,1\n1,2", 1)):
+        (tmp_path / "train.zip").write_bytes(content)
+        refuses(lambda: load(tmp_path / "train.zip"), "train.zip", "not a zip file")
+    locked = bytearray(whole)
+    locked[6] |= 1
+    locked[locked.index(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "train.zip").write_bytes(locked)
+    refuses(lambda: load(tmp_path / "train.zip"), "password")
 
 
 def test_not_gzip_at_all(tmp_path, refuses):
