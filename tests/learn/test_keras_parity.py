@@ -1,0 +1,249 @@
+"""keras8 against Keras itself: the same weights in, the same numbers out, before and after updates."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+os.environ["KERAS_BACKEND"] = "torch"
+keras = pytest.importorskip("keras", reason="keras is not installed: pip install 'tune_digits[dev]'")
+
+from tune_digits.config import Adam, AdamW, CrossEntropy, Keras8, NAdam, RmsProp, Sgd, TrialConfig  # noqa: E402
+from tune_digits.learn.losses import loss_per_sample  # noqa: E402
+from tune_digits.learn.models import build_model  # noqa: E402
+from tune_digits.learn.models.norm import BiasedBatchNorm1d, BiasedBatchNorm2d  # noqa: E402
+from tune_digits.learn.optim import build_optimizer, set_lr  # noqa: E402
+from tune_digits.study import find_space, load_study  # noqa: E402
+
+# Keras's own business with NumPy
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+WIDTH, SIZE, BATCH = 4, 16, 32
+BASELINE = Keras8(
+    width=WIDTH,
+    dropout=0.0,  # two libraries' draws cannot be the same
+    conv_bias=True,
+    init="keras",
+    bn_gamma_init="uniform",
+    bn_variance="biased",
+    dense_bn="keras",
+)
+
+
+def original() -> keras.Model:
+    """The Kannada competition's public network, as its author wrote it, at a width of WIDTH."""
+    layers = [keras.layers.Input((SIZE, SIZE, 1))]
+    for convolutions, filters in ((3, WIDTH), (3, 2 * WIDTH), (2, 4 * WIDTH)):
+        for _ in range(convolutions):
+            layers += [
+                keras.layers.Conv2D(filters, (3, 3), padding="same"),
+                keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, gamma_initializer="uniform"),
+                keras.layers.LeakyReLU(negative_slope=0.1),
+            ]
+        layers += [keras.layers.MaxPooling2D(2, 2)]
+    layers += [
+        keras.layers.Flatten(),
+        keras.layers.Dense(4 * WIDTH),
+        keras.layers.LeakyReLU(negative_slope=0.1),
+        keras.layers.BatchNormalization(),
+        keras.layers.Dense(10, activation="softmax"),
+    ]
+    return keras.Sequential(layers)
+
+
+def weighted(model: nn.Module) -> list[nn.Module]:
+    return [
+        m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear | nn.modules.batchnorm._BatchNorm)
+    ]
+
+
+def with_weights(model: keras.Model) -> list:
+    return [layer for layer in model.layers if layer.weights]
+
+
+def from_keras(layer) -> dict[str, torch.Tensor]:
+    """A Keras layer's weights under PyTorch's names and in its order of axes."""
+    values = [w.value.detach().clone() for w in layer.weights]
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return dict(zip(("weight", "bias", "running_mean", "running_var"), values, strict=True))
+    kernel, bias = values
+    if isinstance(layer, keras.layers.Conv2D):
+        return {"weight": kernel.permute(3, 2, 0, 1), "bias": bias}
+    kernel = kernel.T
+    if kernel.shape[1] == 4 * WIDTH * (SIZE // 8) ** 2:
+        # Keras flattens (H, W, C), PyTorch (C, H, W)
+        kernel = kernel.unflatten(1, (SIZE // 8, SIZE // 8, -1)).permute(0, 3, 1, 2).flatten(1)
+    return {"weight": kernel, "bias": bias}
+
+
+def twins(dtype: str):
+    """Keras's model and ours with its weights."""
+    keras.utils.set_random_seed(0)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype)
+    theirs = original()
+    keras.config.set_dtype_policy(before)
+    ours = build_model(BASELINE, 1, SIZE, SIZE, 10, (0.0,), (1.0,)).to(getattr(torch, dtype))
+    for module, layer in zip(weighted(ours), with_weights(theirs), strict=True):
+        module.load_state_dict(from_keras(layer), strict=False)
+    return theirs, ours
+
+
+def batches(count):
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(count):
+        images = torch.rand(BATCH, 1, SIZE, SIZE, generator=generator)
+        labels = torch.randint(10, (BATCH,), generator=generator)
+        yield images, nn.functional.one_hot(labels, 10).float()
+
+
+def test_the_networks_first_weights_are_drawn_alike():
+    keras.utils.set_random_seed(0)
+    theirs = with_weights(original())
+    torch.manual_seed(0)
+    ours = build_model(BASELINE, 1, SIZE, SIZE, 10, (0.0,), (1.0,))
+    for module, layer in zip(weighted(ours), theirs, strict=True):
+        for name, expected in from_keras(layer).items():
+            drawn = module.state_dict()[name]
+            assert drawn.shape == expected.shape
+            if expected.std() == 0:
+                torch.testing.assert_close(drawn, expected)
+            else:
+                bound = (
+                    0.05
+                    if drawn.ndim == 1
+                    else np.sqrt(6 / sum(nn.init._calculate_fan_in_and_fan_out(drawn)))
+                )
+                for values in (drawn, expected):
+                    # uniform in +-bound: none beyond it, and among many some near it
+                    assert values.abs().max() <= bound
+                    assert values.numel() < 20 or 0.8 * bound < values.abs().max()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            assert (module.eps, 1 - module.momentum) == pytest.approx((layer.epsilon, layer.momentum))
+
+
+def test_forward_is_keras():
+    theirs, ours = twins("float32")
+    for training in (True, False, True, False):
+        ((images, _),) = batches(1)
+        ours.train(training)
+        proba = theirs(images.permute(0, 2, 3, 1), training=training)
+        torch.testing.assert_close(ours(images).softmax(1), proba, rtol=1e-5, atol=1e-5)
+
+
+def test_the_loss_is_keras():
+    theirs = keras.losses.CategoricalCrossentropy(label_smoothing=0.1)
+    ((images, targets),) = batches(1)
+    logits = 5 * images.flatten(1)[:, :10]
+    config = CrossEntropy(label_smoothing=0.1)
+    ours = loss_per_sample(logits, targets, config, (slice(0, 10),)).mean()
+    torch.testing.assert_close(ours, theirs(targets, logits.softmax(1)), rtol=1e-5, atol=1e-5)
+
+
+def test_ten_steps_of_rmsprop_are_keras():
+    # In float64: ahead of a BatchNorm a bias has a gradient of nothing but rounding, and ten steps make a visible
+    # difference of it, whoever takes them.
+    theirs, ours = twins("float64")
+    optimizer = build_optimizer(ours, RmsProp(lr=0.0025, eps=1e-7, arithmetic="keras"))
+    keras_optimizer = keras.optimizers.RMSprop(0.0025)
+    set_lr(optimizer, 0.0025)
+    ours.train()
+    start = [p.detach().clone() for p in ours.parameters()]
+    for images, targets in batches(10):
+        images, targets = images.double(), 0.9 * targets.double() + 0.01
+        loss = -(targets * ours(images).log_softmax(1)).sum(1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        expected = -(targets * theirs(images.permute(0, 2, 3, 1), training=True).log()).sum(1).mean()
+        theirs.zero_grad()
+        expected.backward()
+        variables = theirs.trainable_variables
+        with torch.no_grad():
+            keras_optimizer.apply([v.value.grad for v in variables], variables)
+        torch.testing.assert_close(loss, expected, rtol=1e-6, atol=1e-6)
+    for module, layer in zip(weighted(ours), with_weights(theirs), strict=True):
+        for name, value in from_keras(layer).items():
+            # the biases that are rounding alone, and the means that take them off again
+            rounding = (isinstance(module, nn.Conv2d) and name == "bias") or name == "running_mean"
+            close = {"rtol": 0, "atol": 1e-4} if rounding else {"rtol": 1e-5, "atol": 1e-6}
+            torch.testing.assert_close(
+                module.state_dict()[name], value, **close, msg=lambda m, n=name: f"{n}: {m}"
+            )
+    moved = [(p - q).abs().max() > 1e-3 for p, q in zip(ours.parameters(), start, strict=True) if p.ndim > 1]
+    assert all(moved)
+
+
+OPTIMIZERS = [
+    (RmsProp(eps=1e-7, arithmetic="keras"), keras.optimizers.RMSprop(0.1)),
+    (
+        RmsProp(alpha=0.8, momentum=0.5, eps=1e-3, weight_decay=0.1, arithmetic="keras"),
+        keras.optimizers.RMSprop(0.1, rho=0.8, momentum=0.5, epsilon=1e-3, weight_decay=0.1),
+    ),
+    (Adam(eps=1e-7, arithmetic="keras"), keras.optimizers.Adam(0.1)),
+    (
+        AdamW(beta1=0.8, beta2=0.9, eps=1e-2, weight_decay=0.1, arithmetic="keras"),
+        keras.optimizers.AdamW(0.1, beta_1=0.8, beta_2=0.9, epsilon=1e-2, weight_decay=0.1),
+    ),
+    (NAdam(eps=1e-7, momentum_decay=1.0), keras.optimizers.Nadam(0.1)),
+    (Sgd(momentum=0.8, arithmetic="keras"), keras.optimizers.SGD(0.1, momentum=0.8, nesterov=True)),
+    (
+        Sgd(momentum=0.8, nesterov=False, weight_decay=0.1, arithmetic="keras"),
+        keras.optimizers.SGD(0.1, momentum=0.8, weight_decay=0.1),
+    ),
+]
+
+
+@pytest.mark.parametrize(("config", "reference"), OPTIMIZERS, ids=lambda v: getattr(v, "name", None))
+def test_an_optimizer_is_keras_while_the_rate_changes(config, reference):
+    generator = torch.Generator().manual_seed(2)
+    model = nn.Linear(5, 3)
+    start = model.weight.detach().clone()
+    variables = [keras.Variable(p.detach().numpy().copy()) for p in model.parameters()]
+    optimizer = build_optimizer(model, config.model_copy(update={"decay_all": True}))
+    for lr in (0.1, 0.1, 0.01, 0.3, 0.05, 0.1):
+        # gradients of every size, so that each epsilon is felt
+        for p in model.parameters():
+            p.grad = torch.randn(p.shape, generator=generator) * 10 ** (
+                6 * torch.rand(p.shape, generator=generator) - 5
+            )
+        set_lr(optimizer, lr)
+        reference.learning_rate = lr
+        gradients = [p.grad.clone() for p in model.parameters()]
+        optimizer.step()
+        with torch.no_grad():
+            reference.apply(gradients, variables)
+    assert not torch.allclose(model.weight, start)
+    for p, variable in zip(model.parameters(), variables, strict=True):
+        torch.testing.assert_close(p.detach(), variable.value.detach(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "shape"), [(BiasedBatchNorm1d, (7, 3)), (BiasedBatchNorm2d, (2, 3, 2, 2))])
+def test_the_biased_running_variance_is_its_formula(kind, shape):
+    norm = kind(3, momentum=0.2)
+    plain = nn.BatchNorm2d(3, momentum=0.2) if len(shape) == 4 else nn.BatchNorm1d(3, momentum=0.2)
+    expected = torch.ones(3)
+    for seed in range(3):
+        values = 2 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+        torch.testing.assert_close(norm(values), plain(values))
+        expected = 0.8 * expected + 0.2 * values.transpose(0, 1).flatten(1).var(1, correction=0)
+    torch.testing.assert_close(norm.running_var, expected)
+    torch.testing.assert_close(norm.running_mean, plain.running_mean)
+    norm.eval()(values)
+    torch.testing.assert_close(norm.running_var, expected)
+
+
+def test_the_space_is_the_baseline():
+    space = load_study(find_space("keras8.yaml")).space
+    trial = space.point(space.baseline)[1]
+    config = TrialConfig.model_validate(trial)
+    assert config.model.model_copy(update={"width": WIDTH, "dropout": 0.0}) == BASELINE
+    assert config.optimizer == RmsProp(lr=0.0025, eps=1e-7, arithmetic="keras")
+    assert config.loss == CrossEntropy(label_smoothing=0.1)
+    # each start point puts one of Keras's defaults back, with the epsilon that belongs to the arithmetic
+    changes = [{k for k in point if point[k] != space.baseline[k]} for point in space.start]
+    assert sorted(map(len, changes)) == [1] * 6 + [2] and set.union(*changes) == space.baseline.keys()
