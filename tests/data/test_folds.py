@@ -1,9 +1,14 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from tune_digits.config import Cv
-from tune_digits.data.dataset import Target
-from tune_digits.data.folds import make_folds
+from tune_digits.config.study import GROUPED
+from tune_digits.data.dataset import Dataset, Target
+from tune_digits.data.fold_kinds import KINDS
+from tune_digits.data.fold_table import describe_folds, fold_table
+from tune_digits.data.folds import groups_of, lone_rows, make_folds
 from tune_digits.data.subset import subset_rows
 from tune_digits.errors import DataError
 
@@ -85,6 +90,243 @@ def test_class_within_one_group():
     labels = np.repeat([0, 1, 0, 1, 0, 2], 10)[:, None]
     with pytest.raises(DataError, match="would train without class 2"):
         make_folds(labels, np.repeat(np.arange(6), 10), Cv(folds=2))
+
+
+# ── kinds, repeats, holdout, columns, groups ─────────────────────────────────────────────────────────
+
+
+def of_kind(kind, seed=0, **more):
+    """Folds of that kind over skewed labels of two targets, with groups where the kind wants them."""
+    rng = np.random.default_rng(seed)
+    labels = np.stack([rng.choice(4, 300, p=[0.4, 0.3, 0.2, 0.1]), rng.integers(0, 3, 300)], axis=1)
+    groups = np.arange(300) // 6 if kind in GROUPED else None
+    cv = Cv(kind=kind, seed=seed, groups="writer" if kind in GROUPED else None, **more)
+    return labels, groups, make_folds(labels, groups, cv)
+
+
+def test_kinds_are_those_of_the_configuration():
+    assert {"auto", *KINDS} == set(get_args(Cv.model_fields["kind"].annotation))
+    assert set(GROUPED) <= set(KINDS)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_makes_partitions_and_keeps_groups_whole(kind, seed):
+    _, groups, split = of_kind(kind, seed, folds=4, repeats=2)
+    assert [f.index for f in split] == list(range(8))
+    for repeat in (split[:4], split[4:]):
+        valid = np.concatenate([f.valid_idx for f in repeat])
+        np.testing.assert_array_equal(np.sort(valid), np.arange(300))
+    for fold in split:
+        both = np.concatenate([fold.train_idx, fold.valid_idx])
+        np.testing.assert_array_equal(np.sort(both), np.arange(300))
+        if groups is not None:
+            assert not set(groups[fold.train_idx]) & set(groups[fold.valid_idx])
+    assert not np.array_equal(split[0].valid_idx, split[4].valid_idx)
+
+
+def test_a_repeat_that_would_be_the_same_folds_is_refused():
+    # groups of all sizes are dealt from the most uneven one on, whatever the seed
+    groups = np.repeat(np.arange(20), np.arange(1, 21))
+    labels = (groups % 2)[:, None]
+    with pytest.raises(DataError, match=r"fold 2 would validate the very rows of fold 0.*kind: grouped"):
+        make_folds(labels, groups, Cv(folds=2, repeats=2))
+    assert len(make_folds(labels, groups, Cv(folds=2, repeats=2, kind="grouped", groups="g"))) == 4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_repeat_is_the_single_cross_validation(kind):
+    once, twice = of_kind(kind)[2], of_kind(kind, repeats=2)[2]
+    for a, b in zip(once, twice[:5], strict=True):
+        np.testing.assert_array_equal(a.valid_idx, b.valid_idx)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.6])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_holdout_is_one_fold_of_that_share_per_repeat(kind, share):
+    labels, groups, split = of_kind(kind, holdout=share, repeats=3)
+    assert [f.index for f in split] == [0, 1, 2]
+    for fold in split:
+        assert len(fold.valid_idx) / 300 == pytest.approx(share, abs=0.1 if groups is not None else 0.01)
+        np.testing.assert_array_equal(
+            np.sort(np.concatenate([fold.train_idx, fold.valid_idx])), np.arange(300)
+        )
+        if groups is not None:
+            assert not set(groups[fold.train_idx]) & set(groups[fold.valid_idx])
+    if kind in ("stratified", "multilabel"):
+        for column in labels.T:
+            counts = np.bincount(column[split[0].valid_idx])
+            assert abs(counts - np.bincount(column) * share).max() <= 2.5
+
+
+def test_multilabel_deals_each_class_of_each_target_evenly():
+    # 12 x 10 combinations of 300 rows: most are too rare to stratify by
+    labels = np.stack([np.random.default_rng(t).integers(0, k, 300) for t, k in enumerate((12, 10))], axis=1)
+
+    def unevenness(kind):
+        split = make_folds(labels, None, Cv(kind=kind, folds=5))
+        counts = [np.stack([np.bincount(c[f.valid_idx]) for f in split]) for c in labels.T]
+        return np.mean([np.ptp(c, axis=0).mean() for c in counts])
+
+    assert unevenness("multilabel") < 2 < 4 < min(unevenness("random"), unevenness("stratified"))
+
+
+def test_random_is_the_way_out_of_a_small_class():
+    labels = np.array([0] * 20 + [1] * 3)[:, None]
+    with pytest.raises(DataError, match=r"cv\.kind: random"):
+        make_folds(labels, None, Cv(folds=5))
+    assert_partition(make_folds(labels, None, Cv(folds=5, kind="random")), 23)
+    with pytest.raises(DataError, match=r"without class 1: all its 1 sample"):
+        make_folds(labels[:21], None, Cv(folds=5, kind="random"))
+
+
+@pytest.mark.parametrize(
+    ("cv", "message"),
+    [
+        ({"holdout": 0.001, "kind": "random"}, None),
+        ({"holdout": 0.999, "kind": "random"}, "0 on one side"),
+        ({"holdout": 0.02}, "1 on one side, which needs one for each of 2 classes"),
+    ],
+)
+def test_a_holdout_too_small_for_its_rows(cv, message):
+    labels = (np.arange(50) % 2)[:, None]
+    if message is None:
+        assert len(make_folds(labels, None, Cv(**cv))[0].valid_idx) == 1
+    else:
+        with pytest.raises(DataError, match=message):
+            make_folds(labels, None, Cv(**cv))
+
+
+def test_a_column_of_folds_says_who_validates_where():
+    labels = (np.arange(60) % 3)[:, None]
+    column = np.array(["10", "9", "-1", "2"] * 15)
+    split = make_folds(labels, None, Cv(fold_column="fold"), columns={"fold": column})
+    assert [set(column[f.valid_idx]) for f in split] == [{"2"}, {"9"}, {"10"}]  # by number
+    for fold in split:
+        np.testing.assert_array_equal(
+            np.sort(np.concatenate([fold.train_idx, fold.valid_idx])), np.arange(60)
+        )
+    names = make_folds(labels, None, Cv(fold_column="f"), columns={"f": np.array(["b", "a"] * 30)})
+    assert names[0].valid_idx.tolist() == list(range(1, 60, 2))
+
+
+@pytest.mark.parametrize(
+    ("column", "groups", "message"),
+    [
+        (["0"] * 6, None, "1 different value"),
+        (["-1"] * 6, None, "0 different value"),
+        (["0", "1", "", "1", "0", "1"], None, r"empty in 1 row\(s\), first in row 3"),
+        (["0", "1"] * 3, [0, 0, 1, 1, 2, 2], "rows 1 and 2 are of one group"),
+    ],
+)
+def test_a_column_of_folds_that_cannot_be(column, groups, message):
+    labels = np.array([0, 1, 1, 0, 1, 0])[:, None]
+    groups = None if groups is None else np.array(groups)
+    with pytest.raises(DataError, match=message):
+        make_folds(labels, groups, Cv(fold_column="f", groups="g"), columns={"f": np.array(column)})
+
+
+def test_a_column_that_is_not_there_is_answered_with_those_that_are():
+    with pytest.raises(DataError, match=r"cv\.fold_column is 'fold'.*It has: label, writer"):
+        make_folds(LABELS, None, Cv(fold_column="fold"), columns={"label": LABELS, "writer": LABELS})
+
+
+def some_rows(columns=None):
+    labels = np.array([[0, 0], [0, 1], [1, 0], [0, 1], [1, 0], [2, 0]])
+    targets = (Target("root", ("a", "b", "c")), Target("vowel", ("d", "e")))
+    return Dataset(np.zeros((6, 1, 2, 2), np.uint8), labels, np.arange(6), targets, columns=columns or {})
+
+
+def test_groups_come_of_columns_rows_or_combinations():
+    rows = some_rows({"writer": np.array(["x", "y", "x", "z", "y", "x"])})
+    assert groups_of(rows, Cv()) is None
+    assert groups_of(rows, Cv(groups="writer")).tolist() == [0, 1, 0, 2, 1, 0]
+    assert groups_of(rows, Cv(groups={"rows_per_group": 4})).tolist() == [0, 0, 0, 0, 1, 1]
+    combined = groups_of(rows, Cv(groups={"combination": True}))
+    assert combined.tolist() == [0, 1, 2, 1, 2, 3] and combined.dtype == np.int64
+    with pytest.raises(DataError, match=r"cv\.groups is 'plant'.*It has: writer"):
+        groups_of(rows, Cv(groups="plant"))
+    with pytest.raises(DataError, match="no columns beside images and labels"):
+        groups_of(some_rows(), Cv(groups="plant"))
+
+
+def graphemes(count=600, seed=0):
+    """Labels of a root and a vowel, as in Bengali: the last root stands alone, with the vowel 0."""
+    rng = np.random.default_rng(seed)
+    labels = np.stack([rng.integers(0, 6, count), rng.integers(0, 5, count)], axis=1)
+    labels[labels[:, 0] == 5, 1] = 0
+    return labels, np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_folds_by_combination_validate_what_was_never_trained_on(seed):
+    labels, groups = graphemes(seed=seed)
+    assert lone_rows(labels, groups).tolist() == (labels[:, 0] == 5).tolist()
+    cv = Cv(folds=4, seed=seed, groups={"combination": True}, lone_groups="train")
+    split = make_folds(labels, groups, cv)
+    validated = np.concatenate([f.valid_idx for f in split])
+    np.testing.assert_array_equal(np.sort(validated), np.flatnonzero(labels[:, 0] != 5))
+    for fold in split:
+        assert not set(groups[fold.train_idx]) & set(groups[fold.valid_idx])
+        for column in labels.T:
+            assert set(column[fold.train_idx]) == set(column)
+    with pytest.raises(DataError, match=r"without class 5.*cv\.lone_groups: train"):
+        make_folds(labels, groups, Cv(folds=4, groups={"combination": True}))
+
+
+@pytest.mark.parametrize(
+    ("cv", "message"),
+    [
+        ({"kind": "grouped"}, "kind grouped needs groups"),
+        ({"kind": "multilabel", "groups": "writer"}, "would split groups; use stratified_grouped"),
+        ({"fold_column": "f", "repeats": 2, "holdout": 0.2}, "leave out repeats, holdout"),
+        ({"lone_groups": "train"}, "there are no groups"),
+        ({"groups": {"combination": False}}, "True"),
+    ],
+)
+def test_parts_that_contradict_each_other_are_refused(cv, message):
+    with pytest.raises(ValueError, match=message):
+        Cv(**cv)
+
+
+@pytest.mark.parametrize(
+    ("cv", "splits"),
+    [
+        ({}, 5),
+        ({"folds": 3, "repeats": 4}, 12),
+        ({"holdout": 0.2, "repeats": 2}, 2),
+        ({"fold_column": "f"}, None),
+    ],
+)
+def test_the_configuration_counts_the_folds(cv, splits):
+    assert Cv(**cv).splits == splits
+
+
+# ── the table ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_table_counts_what_validates():
+    labels, groups = graphemes(120)
+    targets = (Target("root", tuple("abcdef")), Target("vowel", tuple(f"vowel_{i}" * 4 for i in range(5))))
+    train = Dataset(np.zeros((120, 1, 2, 2), np.uint8), labels, np.arange(120), targets, groups)
+    cv = Cv(folds=4, groups={"combination": True}, lone_groups="train", repeats=4)
+    split = make_folds(labels, groups, cv)
+    heads, lines = fold_table(split, train)
+    assert len(lines) == 12  # of 16
+    assert heads[:4] == ["fold", "train", "valid", "groups"] and heads[4].split() == ["root:", *"abcdef"]
+    assert heads[5] == "vowel: 5 classes"
+    for fold, line in zip(split, lines, strict=False):
+        assert int(line[1]) == len(fold.train_idx) and int(line[2]) == len(fold.valid_idx)
+        assert int(line[3]) == len(set(groups[fold.valid_idx]))
+        assert [int(n) for n in line[4].split()] == np.bincount(
+            labels[fold.valid_idx, 0], minlength=6
+        ).tolist()
+        counts = np.bincount(labels[fold.valid_idx, 1], minlength=5)
+        assert line[5] == f"{counts.min()} to {counts.max()} each"
+    never = (labels[:, 0] == 5).sum()
+    words = describe_folds(split, train, cv)
+    assert words.startswith("16 folds in 4 repeats, of whole groups (")
+    assert words.endswith(f"{never} rows train in every fold and never validate")
 
 
 # ── subset_rows ──────────────────────────────────────────────────────────────────────────────────────

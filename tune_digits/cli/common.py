@@ -29,20 +29,20 @@ class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFo
         return super()._get_help_string(action)
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: the command ends as it does on Ctrl-C, saying how to go on."""
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    # a second one, while the workers are being ended, must not break that off
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise Terminated
-
-
 def run_command(main: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
     """Run a command; the user's mistakes give one message and code 2, Ctrl-C 130, SIGTERM 143, the rest 1."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    signal.signal(signal.SIGTERM, _terminate)
+    terminated = False
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        """End as on Ctrl-C, which says how to go on."""
+        nonlocal terminated
+        terminated = True
+        # a second one, while the workers are being ended, must not break that off
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
         return main(args)
     except UserError as error:
@@ -50,11 +50,14 @@ def run_command(main: Callable[[argparse.Namespace], int], args: argparse.Namesp
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt as stop:
+    except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
-        return 143 if isinstance(stop, Terminated) else 130
+        return 143 if terminated else 130
     except BrokenPipeError:
         return 1
+    finally:
+        if not terminated:
+            signal.signal(signal.SIGTERM, before)
 
 
 def parse_seconds(text: str) -> float:

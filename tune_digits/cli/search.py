@@ -110,7 +110,8 @@ def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
     values = {key: getattr(args, flag) for flag, key in FLAGS.items() if getattr(args, flag) is not None}
     if args.data is not None:
         # the run is taken up and ensembled from other working folders too
-        values["data.path"] = str(Path(args.data).resolve())
+        named = args.data.startswith("torchvision:")
+        values["data.path"] = args.data if named else str(Path(args.data).resolve())
     return values | parse_set(args.set)
 
 
@@ -166,16 +167,16 @@ def prepare(study: Study, args: argparse.Namespace, screen: Screen) -> tuple[Tas
     loaded: dict[str, Any] = {}
 
     def load() -> None:
-        from tune_digits.data.load import load_task
-
         try:
+            from tune_digits.data.load import load_task
+
             loaded["task"] = load_task(study.data, study.cv, CACHE)
+            import tune_digits.tune.confirm
+            import tune_digits.tune.tracking  # noqa: F401
         except Exception as error:  # handed over to the main thread below
             loaded["error"] = error
-        import tune_digits.tune.confirm
-        import tune_digits.tune.tracking  # noqa: F401
 
-    reader = Thread(target=load)
+    reader = Thread(target=load, daemon=True)  # a command that is stopped does not wait for it
     slots = plan_slots(study.resources, *start_ray(args.address, meanwhile=reader.start))
     reader.join()
     if "error" in loaded:
@@ -199,6 +200,8 @@ def prepare(study: Study, args: argparse.Namespace, screen: Screen) -> tuple[Tas
     print_folds(folds, train, study, screen)
     report_findings(task, folds, args.strict, screen)
     check_augmentation(study, task)
+    check_models(study, task)
+    check_losses(study, task)
     screen.say(f"trainings: {slots.describe()}")
     return task, folds, slots
 
@@ -220,6 +223,33 @@ def check_augmentation(study: Study, task: Task) -> None:
         from tune_digits.learn.albumentations_backend import check_pipeline
 
         check_pipeline(augment, *task.train.images.shape[1:])
+
+
+def check_models(study: Study, task: Task) -> None:
+    """Refuse a network that cannot be made for these images, or started from what is given, before any trial."""
+    from tune_digits.space import ends
+
+    # what these knobs say makes no network fail
+    plain = {"bn_momentum": 0.1, "bn_eps": 1e-5, "init": "default"}
+    models = {c.model.model_copy(update=plain) for c in ends(study.space, f"{study.name}: trial")}
+    # the networks written here take all images; those of other libraries, and other runs' weights, may not
+    doubtful = [m for m in models if ":" in m.name or m != m.without_start()]
+    if doubtful:
+        from tune_digits.learn.models import check_model
+
+        classes = sum(len(target.classes) for target in task.targets)
+        for model in sorted(doubtful, key=str):
+            check_model(model, *task.train.images.shape[1:], classes)
+
+
+def check_losses(study: Study, task: Task) -> None:
+    """Refuse weights and teachers that do not fit the data before any trial meets them."""
+    from tune_digits.data.dataset import head_slices
+    from tune_digits.learn.loss_checks import check_loss
+    from tune_digits.space import ends
+
+    for loss in dict.fromkeys(c.loss for c in ends(study.space, f"{study.name}: trial")):
+        check_loss(loss, head_slices(task.targets), len(task.train), study.data.subset)
 
 
 def go(study: Study, run: Run, task: Task, folds: Any, slots: Any, screen: Screen) -> int:

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 
 from tune_digits.config import Cv
+from tune_digits.data.subset import codes_of
 
 MOST_PARTS = 20  # of a stratified holdout of whole groups, which is some of so many parts
 
 
 def _strata(labels: np.ndarray, least: int) -> np.ndarray:
     """One code per combination of labels, (N,). Combinations with fewer rows than `least` join the commonest."""
-    _, codes, counts = np.unique(labels, axis=0, return_inverse=True, return_counts=True)
-    codes = codes.reshape(-1)
+    codes = codes_of(labels)
+    counts = np.bincount(codes)
     return np.where(counts[codes] < least, np.argmax(counts), codes)
 
 
@@ -59,8 +60,8 @@ def _stratified_grouped(labels: np.ndarray, groups: np.ndarray | None, cv: Cv, s
         share = Fraction(cv.holdout).limit_denominator(most)
         parts = share.denominator if 0 < share < 1 else most
         taken = min(max(1, share.numerator), parts - 1) if share else 1
-    cells = np.concatenate([labels, groups[:, None]], axis=1)
-    if labels.shape[1] > 1 and len(np.unique(cells, axis=0)) == len(np.unique(labels, axis=0)):
+    cells = codes_of(np.concatenate([labels, groups[:, None]], axis=1))
+    if labels.shape[1] > 1 and cells.max() == codes_of(labels).max():
         # a combination that is all in one group cannot be dealt evenly; the classes of one target can
         labels = labels[:, [np.argmax(labels.max(axis=0))]]
     strata = _strata(labels, parts)

