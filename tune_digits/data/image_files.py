@@ -198,7 +198,9 @@ def _header(content: bytes) -> tuple[tuple[int, int], bool]:
     """(height, width) as a person sees it, and whether there is colour."""
     image = _open(content)
     try:
-        turned = image.getexif().get(0x0112) in (5, 6, 7, 8)
+        # of a PNG without EXIF data in front Pillow would decode all to look behind the pixels
+        known = image.format != "PNG" or "exif" in image.info
+        turned = known and image.getexif().get(0x0112) in (5, 6, 7, 8)
         palette = image.getpalette() if image.mode == "P" else None
     except Exception as error:
         raise _damaged(error) from error
