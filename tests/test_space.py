@@ -9,7 +9,7 @@ import pytest
 
 from tune_digits.config import TrialConfig
 from tune_digits.errors import ConfigError
-from tune_digits.space import Domain, OneOf, flatten, unflatten
+from tune_digits.space import Domain, OneOf, flatten, make_space, unflatten
 from tune_digits.study import find_space, load_study, make_study, parse_yaml
 
 EXAMPLE = """
@@ -199,3 +199,35 @@ def test_branches_of_one_name_are_told_apart() -> None:
     (node,) = space.parameters().values()
     assert isinstance(node, OneOf)
     assert node.labels == ("sgd#0", "sgd#1")
+
+
+@pytest.mark.parametrize(
+    ("trial", "words"),
+    [
+        (
+            {"mix": {"mixup_alpha": {"uniform": [0, 1]}}, "augment": {"augmix_jsd": {"choice": [0, 12]}}},
+            r"use one of them, with mix\.mixup_alpha 1\.0 and augment\.augmix_jsd 12",
+        ),
+        # neither alone: the rest stands at its first end, where nothing is mixed
+        (
+            {"mix": {"fmix_alpha": {"uniform": [0, 1]}, "off_last": {"randint": [0, 9]}}},
+            r"off_last 8 leaves none of the 8 epochs .*with mix\.fmix_alpha 1\.0 and mix\.off_last 8",
+        ),
+    ],
+    ids=["two parts", "one part"],
+)
+def test_two_ends_that_forbid_each_other_are_refused(trial: dict, words: str) -> None:
+    for key, part in trial.items():
+        for leaf in part:
+            alone = {k: {n: v for n, v in p.items() if (k, n) == (key, leaf)} for k, p in trial.items()}
+            make_space(alone, {}, [], "a.yaml")
+    with pytest.raises(ConfigError, match=words):
+        make_space(trial, {}, [], "a.yaml")
+
+
+def test_ends_in_branches_that_exclude_each_other_are_not_paired() -> None:
+    branches = [
+        {"name": "sgd", "momentum": {"uniform": [0.5, 0.9]}},
+        {"name": "adamw", "beta1": {"uniform": [0.8, 0.9]}},
+    ]
+    make_space({"optimizer": {"one_of": branches}, "mix": {"p": {"uniform": [0, 1]}}}, {}, [], "a.yaml")

@@ -6,7 +6,8 @@
         - {name: adamw, lr: {loguniform: [1e-4, 1e-2]}}
 
 A leaf is a constant or a domain under Ray Tune's name; a branch may be `one_of`. At load both ends of every
-domain of every branch pass through `TrialConfig`, so a range that cannot train dies before anything starts.
+domain of every branch, alone and in pairs, pass through `TrialConfig`, so a range that cannot train dies before
+anything starts.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations, product
 from typing import Any
 
 from tune_digits.config import TrialConfig
@@ -338,6 +340,7 @@ def make_space(raw: Any, baseline: Any, start: Any, file: str) -> Space:
     space = Space(tree, points[0], tuple(points[1:]))
     for _ in ends(space, where):
         pass
+    _check_pairs(space, where)
     for point, place in zip(points, places, strict=True):
         _check_point(space, point, place)
     return space
@@ -376,6 +379,26 @@ def ends(space: Space, where: str) -> Iterator[TrialConfig]:
         for value in node.labels if isinstance(node, OneOf) else node.ends():
             end = "" if isinstance(node, OneOf) else f", an end of {node} in {'.'.join(path)}"
             yield validate(TrialConfig, config_with({**parents[name], name: value}), where, f"{end}")
+
+
+def _check_pairs(space: Space, where: str) -> None:
+    """Ends of two domains at once make a valid TrialConfig too: what one allows the other may forbid.
+
+    All other parameters stand at their first end, then at their last: three that forbid each other only in the
+    middle are not found.
+    """
+    parameters = list(nodes(space.tree))
+    values = {n: node.labels if isinstance(node, OneOf) else node.ends() for n, _, node in parameters}
+    parents = {name: _parents(name, parameters) for name, _, _ in parameters}
+    names = {name: ".".join(path) for name, path, _ in parameters}
+    for one, two in combinations(values, 2):
+        scope = parents[one] | parents[two]
+        if scope != parents[two] | parents[one] or scope.get(one, one) != one or scope.get(two, two) != two:
+            continue  # in branches that exclude each other, or one in a branch of the other
+        for others, a, b in product((0, -1), values[one], values[two]):
+            chosen = {**{n: v[others] for n, v in values.items()}, **scope, one: a, two: b}
+            tree = build(space.tree, lambda name, path, node, chosen=chosen: chosen[name])
+            validate(TrialConfig, tree, where, f", with {names[one]} {a} and {names[two]} {b}")
 
 
 def _parents(name: str, parameters: list[tuple[str, Path, Domain | OneOf]]) -> dict[str, str]:
