@@ -251,7 +251,7 @@ def _check_folds(
             if groups is None:
                 raise DataError(
                     f"Fold {fold.index} would train without {name}: all its {(column == absent[0]).sum():,} sample(s) "
-                    "validate there. Use another cv.seed, cv.kind: stratified, or leave that class out."
+                    "validate there. Use another cv.seed or column of folds, cv.kind: stratified, or leave that class out."
                 )
             raise DataError(
                 f"Fold {fold.index} would train without {name}: all its samples are in too few groups "
