@@ -19,7 +19,6 @@ FAMILIES += [
     "regnet_y_400mf",
     "shufflenet_v2_x0_5",
     "squeezenet1_1",
-    "swin_t",
 ]
 
 
@@ -58,10 +57,11 @@ def test_every_family_works_on_small_images(name):
     assert last.out_features == 7
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small"])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "swin_t"])
 def test_the_smallest_images_work_too(name):
     check_model(tv(name), 1, 8, 8, 3)
-    check_model(tv(name, stem="standard"), 3, 8, 11, 3)
+    if name != "swin_t":  # the most expensive here
+        check_model(tv(name, stem="standard"), 3, 8, 11, 3)
 
 
 def last_map(config, size=(28, 28)):
@@ -170,7 +170,7 @@ def test_resnet18_blocks_pass_their_input_on_at_zero_last():
 
 
 def test_first_weights_come_from_the_generator_alone():
-    for name in ("resnet18", "squeezenet1_1"):
+    for name in ("shufflenet_v2_x0_5", "squeezenet1_1"):
         first, second = build(tv(name)).state_dict(), build(tv(name)).state_dict()
         torch.testing.assert_close(dict(first), dict(second), rtol=0, atol=0)
 
