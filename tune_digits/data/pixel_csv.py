@@ -27,7 +27,7 @@ from tune_digits.errors import DataError
 READER = "pixel_csv-1"  # raise the number when a parsed copy of an older version is no longer right
 LABEL_NAMES = ("label",)
 ID_NAMES = ("id", "imageid", "image_id")  # without regard to upper and lower case
-BLOCK_BYTES = 1 << 20  # of text, parsed at a time
+BLOCK_BYTES = 1 << 22  # of text, parsed at a time
 MOST_PIXELS = 1 << 20  # 1024x1024; a larger number in a header is a slip
 
 
@@ -130,9 +130,11 @@ def _parse(path: Path) -> Parsed:
         with open_bytes(path) as (content, raw):
             reader = arrow_csv.open_csv(
                 content,
-                # no row may be longer than a block
+                # columns cost the same for few rows as for many, and no row may be longer than a block
                 read_options=arrow_csv.ReadOptions(
-                    column_names=header, skip_rows=1, block_size=max(BLOCK_BYTES, 64 * len(header))
+                    column_names=header,
+                    skip_rows=1,
+                    block_size=min(BLOCK_BYTES * max(1, len(header) // 2048), 1 << 26),
                 ),
                 # Straight to bytes: as int64, 60,000 images of 28x28 are 376 MB. No text counts as null, so that
                 # an empty pixel is an error and an empty label stays visible.
