@@ -145,8 +145,8 @@ def test_the_loss_is_keras():
 
 
 def test_ten_steps_of_rmsprop_are_keras():
-    # In float64: ahead of a BatchNorm a bias has a gradient of nothing but rounding, and ten steps make a visible
-    # difference of it, whoever takes them.
+    # In float64: ahead of a BatchNorm a bias has a gradient of nothing but rounding (Keras's is of float32's size
+    # even so), and in float32 it soon makes a visible difference, whoever takes the steps.
     theirs, ours = twins("float64")
     optimizer = build_optimizer(ours, RmsProp(lr=0.0025, eps=1e-7, arithmetic="keras"))
     keras_optimizer = keras.optimizers.RMSprop(0.0025)
@@ -170,7 +170,7 @@ def test_ten_steps_of_rmsprop_are_keras():
         for name, value in from_keras(layer).items():
             # the biases that are rounding alone, and the means that take them off again
             rounding = (isinstance(module, nn.Conv2d) and name == "bias") or name == "running_mean"
-            close = {"rtol": 0, "atol": 1e-4} if rounding else {"rtol": 1e-5, "atol": 1e-6}
+            close = {"rtol": 0, "atol": 1e-3} if rounding else {"rtol": 1e-5, "atol": 1e-6}
             torch.testing.assert_close(
                 module.state_dict()[name], value, **close, msg=lambda m, n=name: f"{n}: {m}"
             )
