@@ -8,7 +8,7 @@ import torch
 from tune_digits import runs
 from tune_digits.config import LeanCnn, TrialConfig
 from tune_digits.errors import ConfigError
-from tune_digits.learn.models import build_model
+from tune_digits.learn.models import build_model, check_model
 from tune_digits.learn.models.transfer import load_matching, read_run, read_weights
 from tune_digits.study import make_study
 from tune_digits.validate import validate
@@ -79,6 +79,9 @@ def test_init_from_takes_the_first_member_of_a_run(run, below):
     own = {n: t for n, t in model.state_dict().items() if not n.startswith("normalize.")}
     torch.testing.assert_close(own, {n: first.state_dict()[n] for n in own}, rtol=0, atol=0)
     assert model.normalize.mean.item() == pytest.approx(0.3)
+    taken = check_model(LeanCnn(**SMALL, init_from=str(run / below)), 1, 12, 12, 9)
+    assert set(taken.left_out) == {"network.14.weight", "network.14.bias"}
+    assert check_model(LeanCnn(**SMALL), 1, 12, 12, 9) is None
 
 
 def test_weights_files_of_each_kind(tmp_path):

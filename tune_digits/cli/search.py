@@ -160,6 +160,7 @@ def prepare(study: Study, args: argparse.Namespace, screen: Screen) -> tuple[Tas
     from dataclasses import replace
     from threading import Thread
 
+    from tune_digits.screen import Progress
     from tune_digits.tune.resources import plan_slots, start_ray
 
     # reading the data, importing what the search needs and starting Ray take seconds each; side by side they
@@ -170,15 +171,21 @@ def prepare(study: Study, args: argparse.Namespace, screen: Screen) -> tuple[Tas
         try:
             from tune_digits.data.load import load_task
 
-            loaded["task"] = load_task(study.data, study.cv, CACHE)
+            loaded["task"] = load_task(study.data, study.cv, CACHE, progress.of_file)
             import tune_digits.tune.confirm
             import tune_digits.tune.tracking  # noqa: F401
         except Exception as error:  # handed over to the main thread below
             loaded["error"] = error
 
+    progress = Progress("reading", total=100)
     reader = Thread(target=load, daemon=True)  # a command that is stopped does not wait for it
     slots = plan_slots(study.resources, *start_ray(args.address, meanwhile=reader.start))
-    reader.join()
+    reader.join(2)
+    if reader.is_alive():
+        with screen.watch(progress):
+            while reader.is_alive():
+                reader.join(0.2)
+                screen.tick(progress)
     if "error" in loaded:
         raise loaded["error"]
     task = loaded["task"]
@@ -200,7 +207,7 @@ def prepare(study: Study, args: argparse.Namespace, screen: Screen) -> tuple[Tas
     print_folds(folds, train, study, screen)
     report_findings(task, folds, args.strict, screen)
     check_augmentation(study, task)
-    check_models(study, task)
+    check_models(study, task, screen)
     check_losses(study, task)
     screen.say(f"trainings: {slots.describe()}")
     return task, folds, slots
@@ -225,7 +232,7 @@ def check_augmentation(study: Study, task: Task) -> None:
         check_pipeline(augment, *task.train.images.shape[1:])
 
 
-def check_models(study: Study, task: Task) -> None:
+def check_models(study: Study, task: Task, screen: Screen) -> None:
     """Refuse a network that cannot be made for these images, or started from what is given, before any trial."""
     from tune_digits.space import ends
 
@@ -239,7 +246,11 @@ def check_models(study: Study, task: Task) -> None:
 
         classes = sum(len(target.classes) for target in task.targets)
         for model in sorted(doubtful, key=str):
-            check_model(model, *task.train.images.shape[1:], classes)
+            taken = check_model(model, *task.train.images.shape[1:], classes)
+            if taken is not None:
+                rest = f"; left out: {', '.join(taken.left_out)}" if taken.left_out else ""
+                start = model.init_from or model.weights
+                screen.say(f"{model.name} starts from {len(taken.copied)} tensors of {start}{rest}")
 
 
 def check_losses(study: Study, task: Task) -> None:

@@ -24,7 +24,7 @@ from tune_digits.learn.models.se_cnn import se_cnn
 from tune_digits.learn.models.simple_m import simple_m
 from tune_digits.learn.models.timm_net import timm_net
 from tune_digits.learn.models.torchvision_net import torchvision_net
-from tune_digits.learn.models.transfer import load_matching, read_run, read_weights
+from tune_digits.learn.models.transfer import Transfer, load_matching, read_run, read_weights
 
 # kind of name in the configuration -> (its part of the configuration, C, H, W, K) -> network of normalised
 # images; the last nn.Linear in it is its classifier
@@ -98,17 +98,24 @@ def build_model(
     initialise(network, config.init)
     set_batchnorm(network, config.bn_momentum, config.bn_eps, config.bn_gamma_init)
     model = nn.Sequential(OrderedDict(normalize=NORMALIZATIONS[normalize](mean, std), network=network))
-    if config.init_from is not None:
-        load_matching(model, read_run(Path(config.init_from)))
-    elif config.weights is not None:
-        load_matching(model, read_weights(Path(config.weights)))
+    start_from(model, config)
     return model
 
 
-def check_model(config: Model, channels: int, height: int, width: int, classes: int) -> None:
+def start_from(model: nn.Module, config: Model) -> Transfer | None:
+    """Copy into `model`, in place, the weights that the configuration starts from; None where it names none."""
+    if config.init_from is not None:
+        return load_matching(model, read_run(Path(config.init_from)))
+    if config.weights is not None:
+        return load_matching(model, read_weights(Path(config.weights)))
+    return None
+
+
+def check_model(config: Model, channels: int, height: int, width: int, classes: int) -> Transfer | None:
     """Raise ConfigError, with the reason, where a model cannot be made for these images or gives no logits.
 
-    Builds the model and sends two blank images through it; the global generator is left as it was.
+    Builds the model and sends two blank images through it; the global generator is left as it was. Returns what was
+    taken from the weights it starts from, None where it starts from none.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         try:
