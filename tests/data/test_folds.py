@@ -313,8 +313,8 @@ def test_the_table_counts_what_validates():
     split = make_folds(labels, groups, cv)
     heads, lines = fold_table(split, train)
     assert len(lines) == 12  # of 16
-    assert heads[:4] == ["fold", "train", "valid", "groups"] and heads[4].split() == ["root:", *"abcdef"]
-    assert heads[5] == "vowel: 5 classes"
+    assert heads[:4] == ["fold", "train", "valid", "groups"] and heads[4].split() == ["root", *"abcdef"]
+    assert heads[5] == "vowel\n5 classes"
     for fold, line in zip(split, lines, strict=False):
         assert int(line[1]) == len(fold.train_idx) and int(line[2]) == len(fold.valid_idx)
         assert int(line[3]) == len(set(groups[fold.valid_idx]))

@@ -27,7 +27,7 @@ def print_folds(folds: Any, train: Dataset, study: Study, screen: Screen) -> Non
     heads, lines = fold_table(folds, train)
     table = Table(*heads, box=None, pad_edge=False, header_style="dim")
     for column in table.columns:
-        column.justify = "right"
+        column.justify, column.vertical, column.overflow = "right", "bottom", "fold"
     for line in lines:
         table.add_row(*line)
     screen.table(table)

@@ -57,11 +57,11 @@ def fold_table(folds: Sequence[Fold], train: Dataset) -> tuple[list[str], list[l
         ]
         if size <= MOST_CLASSES and sum(widths) <= MOST_LETTERS:
             head = " ".join(f"{name:>{w}}" for name, w in zip(target.classes, widths, strict=True))
-            columns[f"{target.name}: {head}"] = [
+            columns[f"{target.name}\n{head}"] = [
                 " ".join(f"{n:>{w}}" for n, w in zip(row, widths, strict=True)) for row in counts
             ]
         else:
-            columns[f"{target.name}: {size} classes"] = [
+            columns[f"{target.name}\n{size} classes"] = [
                 f"{row.min():,} to {row.max():,} each" for row in counts
             ]
     return list(columns), [list(line) for line in zip(*columns.values(), strict=True)]
