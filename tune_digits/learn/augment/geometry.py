@@ -11,13 +11,15 @@ from torch import Tensor
 
 from tune_digits.learn.augment.params import AugmentParams
 
-AFFINE = ("hflip", "vflip", "crop", "zoom", "rotate", "shear", "shift")
-BENT = ("perspective", "optical_distortion", "grid_distortion")  # where straight lines or even steps get lost
+GEOMETRY = (
+    "hflip", "vflip", "crop", "zoom", "rotate", "shear", "shift", "perspective", "optical_distortion",
+    "grid_distortion", "elastic",
+)  # fmt: skip
 
 
 def is_warped(p: AugmentParams) -> bool:
     """True if the params move pixels."""
-    return any(getattr(p, name) is not None for name in (*AFFINE, *BENT, "elastic"))
+    return any(getattr(p, name) is not None for name in GEOMETRY)
 
 
 def warp(images: Tensor, p: AugmentParams) -> Tensor:
@@ -25,11 +27,7 @@ def warp(images: Tensor, p: AugmentParams) -> Tensor:
     height, width = images.shape[2:]
     # Under autocast the products would round coordinates to bfloat16.
     with torch.autocast(images.device.type, enabled=False):
-        rows = _inverse_affine(p, len(images), height, width, images.device)
-        if any(getattr(p, name) is not None for name in BENT):
-            grid = _bent_grid(rows, p, height, width)
-        else:
-            grid = _plain_grid(rows, p, height, width)
+        grid = _grid(p, len(images), height, width, images.device)
         # x and y planes stay apart in memory: grid_sample reads such a grid faster than interleaved pairs.
         out = F.grid_sample(images, grid.permute(0, 2, 3, 1), align_corners=False)
     return out.clamp_(0, 1)  # the four weights of a pixel may sum to a little more than 1
@@ -55,50 +53,56 @@ def elastic_basis(height: int, width: int) -> Tensor:
     return weights / weights.norm(dim=0)
 
 
-# ── the grid: (B, 2, H, W), x and y of the place that is read, -1 to 1 across the image ──────────────
+# ── the places that are read ─────────────────────────────────────────────────────────────────────────
 
 
-def _plain_grid(rows: Tensor, p: AugmentParams, height: int, width: int) -> Tensor:
-    """The affine map and the elastic field in one matrix product; F.affine_grid alone takes 4 times as long."""
-    if p.elastic is not None:
-        rows = torch.cat([rows, p.elastic * min(height, width)], dim=2)
-    rows = rows * _to_grid(height, width, rows.device)
-    basis = _basis(height, width, rows.device)[: rows.shape[2]]
-    return (rows.view(len(rows) * 2, -1) @ basis).view(-1, 2, height, width)
+def _grid(p: AugmentParams, batch: int, height: int, width: int, device: torch.device) -> Tensor:
+    """(B, 2, H, W): x and y of the place that is read, -1 to 1 across the image.
 
-
-def _bent_grid(rows: Tensor, p: AugmentParams, height: int, width: int) -> Tensor:
-    """From the output back to the input: grid distortion, lens, perspective, the affine map, the elastic field.
-
-    The distorted grid moves columns and rows as wholes and the affine map is a sum of a part of x and a part of y,
-    so that only vectors of W and H numbers are worked on until they are added up.
+    From the output back to the input: grid distortion, lens, perspective, the affine map, the elastic field. All that
+    is linear in its numbers is one matrix product with constants of the size; F.affine_grid alone takes 4 times as
+    long. The distorted grid is among them: it moves whole columns and rows, which the affine map only adds up.
     """
-    device = rows.device
-    rows = rows * _to_grid(height, width, device)
+    to_grid = _to_grid(height, width, device)
+    rows = _inverse_affine(p, batch, height, width, device) * to_grid
     if p.perspective is not None:
-        rows = _homography(rows, p.perspective, height, width)
-    x = _centred(width, device)  # (1 or B, W), pixels from the centre
-    y = _centred(height, device)
+        rows = _homography(rows, p.perspective, height, width)  # a third row: what x and y are divided by
+    linear = p.perspective is p.optical_distortion is None
+    field = None if p.elastic is None else p.elastic * min(height, width) * to_grid
+    parts, constants = [rows], [_affine_basis(height, width, device)]
+    if p.optical_distortion is not None:
+        parts = [rows * torch.tensor([1.0, 1, 0], device=device)]  # the offset comes after the lens
+    if field is not None and linear:
+        parts.append(field)
+        constants.append(_elastic_basis(height, width, device))
     if p.grid_distortion is not None:
-        steps = p.grid_distortion.shape[2] - 1
-        x = x + width * (p.grid_distortion[:, 0] @ _hats(steps, width, device))
-        y = y + height * (p.grid_distortion[:, 1] @ _hats(steps, height, device))
-    along_x, along_y = rows[:, :, 0, None] * x[:, None], rows[:, :, 1, None] * y[:, None]
-    offset = rows[:, :, 2, None]
-    if p.optical_distortion is None:
-        planes = along_x[:, :, None, :] + (along_y + offset)[..., None]
-    else:
-        squares = (x / width).square()[:, None, :] + (y / height).square()[:, :, None]
-        k = p.optical_distortion.view(-1, 1, 1)
-        lens = (k * torch.addcmul(squares, squares, squares)).add_(1)
-        planes = along_x[:, :, None, :] + along_y[..., None]
-        planes = planes.mul_(lens[:, None]).add_(offset[..., None])
+        along_x, along_y = p.grid_distortion[:, :, None, 1:-1].unbind(1)
+        parts += [width * rows[:, :, :1] * along_x, height * rows[:, :, 1:2] * along_y]
+        constants.append(_hats(p.grid_distortion.shape[2] - 1, height, width, device))
+    weights = torch.cat(parts, dim=2)
+    planes = (weights.view(-1, weights.shape[2]) @ torch.cat(constants)).view(batch, -1, height, width)
+    if linear:
+        return planes
+    if p.optical_distortion is not None:
+        planes.mul_(_lens(p, height, width, device)).add_(rows[:, :, 2, None, None])
     grid = planes if p.perspective is None else planes[:, :2] / planes[:, 2:]
-    if p.elastic is not None:
-        field = p.elastic * min(height, width) * _to_grid(height, width, device)
-        basis = _basis(height, width, device)[3:]
+    if field is not None:
+        basis = _elastic_basis(height, width, device)
         grid.view(-1, height * width).addmm_(field.view(-1, len(basis)), basis)
     return grid
+
+
+def _lens(p: AugmentParams, height: int, width: int, device: torch.device) -> Tensor:
+    """(B, 1, H, W): 1 + k r^2 + k r^4, r being in sides and already moved by the distorted grid."""
+    x, y, _ = _affine_basis(height, width, device).view(3, 1, height, width)
+    x, y = x[:, 0] / width, y[:, :, 0] / height
+    if p.grid_distortion is not None:
+        hats = _hats(p.grid_distortion.shape[2] - 1, height, width, device).view(2, -1, height, width)
+        x = x + p.grid_distortion[:, 0, 1:-1] @ hats[0, :, 0]
+        y = y + p.grid_distortion[:, 1, 1:-1] @ hats[1, :, :, 0]
+    squares = x.square()[:, None, :] + y.square()[:, :, None]
+    k = p.optical_distortion.view(-1, 1, 1)
+    return (k * torch.addcmul(squares, squares, squares)).add_(1)[:, None]
 
 
 def _inverse_affine(p: AugmentParams, batch: int, height: int, width: int, device: torch.device) -> Tensor:
@@ -168,27 +172,33 @@ def _homography(rows: Tensor, moved: Tensor, height: int, width: int) -> Tensor:
 
 
 @lru_cache(maxsize=32)
-def _basis(height: int, width: int, device: torch.device) -> Tensor:
-    """(3 + K, H * W): x and y of the pixel centres from the image centre, ones, and the elastic weights."""
+def _affine_basis(height: int, width: int, device: torch.device) -> Tensor:
+    """(3, H * W): x and y of the pixel centres from the image centre, and ones."""
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    affine = torch.stack([x - (width - 1) / 2, y - (height - 1) / 2, torch.ones(height, width)])
-    return torch.cat([affine, elastic_basis(height, width)]).flatten(1).to(device)
+    rows = [x - (width - 1) / 2, y - (height - 1) / 2, torch.ones(height, width)]
+    return torch.stack(rows).flatten(1).to(device)
+
+
+@lru_cache(maxsize=32)
+def _elastic_basis(height: int, width: int, device: torch.device) -> Tensor:
+    return elastic_basis(height, width).flatten(1).to(device)
+
+
+@lru_cache(maxsize=32)
+def _hats(steps: int, height: int, width: int, device: torch.device) -> Tensor:
+    """(2 * (S - 1), H * W): weights of the inner lines of an even grid, those along y first, then those along x."""
+    along_y, along_x = (_interpolation(steps, length)[1:-1] for length in (width, height))
+    planes = [along_y[:, None, :].expand(-1, height, -1), along_x[:, :, None].expand(-1, -1, width)]
+    return torch.cat(planes).flatten(1).to(device)
+
+
+def _interpolation(steps: int, length: int) -> Tensor:
+    """(S + 1, length): linear interpolation at the pixel centres between S + 1 even lines, edge to edge."""
+    place = (torch.arange(length) + 0.5) * (steps / length)
+    return (1 - (place - torch.arange(steps + 1)[:, None]).abs()).clamp_(min=0)
 
 
 @lru_cache(maxsize=32)
 def _to_grid(height: int, width: int, device: torch.device) -> Tensor:
     """(2, 1): from pixels to grid_sample's -1 to 1 across the image."""
     return torch.tensor([[2 / width], [2 / height]], device=device)
-
-
-@lru_cache(maxsize=32)
-def _centred(length: int, device: torch.device) -> Tensor:
-    return (torch.arange(length, device=device) - (length - 1) / 2)[None]
-
-
-@lru_cache(maxsize=32)
-def _hats(steps: int, length: int, device: torch.device) -> Tensor:
-    """(S + 1, length): linear interpolation at the pixel centres between S + 1 even lines, edge to edge."""
-    place = (torch.arange(length) + 0.5) * (steps / length)
-    lines = torch.arange(steps + 1)[:, None]
-    return (1 - (place - lines).abs()).clamp_(min=0).to(device)
