@@ -40,6 +40,12 @@ class Progress:
     deadline: float | None = None
     started: float = field(default_factory=time.monotonic)
 
+    def of_file(self, name: str, part: float) -> None:
+        """Of the file `name`, `part` (0..1) is done; each file has a time of its own."""
+        if self.facts.get("file") != name:
+            self.facts["file"], self.started = name, time.monotonic()
+        self.done = round(self.total * part)
+
     @property
     def elapsed(self) -> float:
         return time.monotonic() - self.started

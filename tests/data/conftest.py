@@ -170,8 +170,6 @@ def write_images(folder: Path, name: str) -> Data:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)
     if name == "image_folder":
-        rows = [[f"{i}_{head}", i, head] for i in ids[20:] for head in heads]
-        write(folder / "test.csv", [["row_id", "image_id", "component"], *rows])
         write(
             folder / "train.csv", [["image", "label"], *([f"images/{i}.png", labels[i]] for i in range(20))]
         )

@@ -9,8 +9,8 @@ import pytest
 
 from tune_digits.config import Cv, Data, RowGroups
 from tune_digits.data.folds import make_folds
-from tune_digits.data.subset import subset_rows
 from tune_digits.data.load import LOADERS, READERS, detect, load_task, load_unlabelled
+from tune_digits.data.subset import subset_rows
 from tune_digits.errors import DataError
 
 
