@@ -132,3 +132,4 @@ def check_model(config: Model, channels: int, height: int, width: int, classes: 
         raise ConfigError(
             f"trial.model ({config.name}) gives {tuple(logits.shape)} for logits (2, {classes})"
         )
+    return start_from(model, config)
