@@ -100,6 +100,20 @@ def test_what_cannot_be_read(tmp_path):
         load_task(Data(format="kaggle_csv"), Cv())
 
 
+def test_errors_of_the_file_system(tmp_path, kannada, monkeypatch, refuses):
+    refuses(lambda: load_task(Data(path=str(tmp_path / ("x" * 300))), Cv()), "cannot be read", "too long")
+
+    def forbidden(folder):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr("tune_digits.data.idx.find_sets", forbidden)
+    for read in (
+        lambda: load_task(Data(path=str(kannada)), Cv()),
+        lambda: load_unlabelled(kannada, (1, 3, 3)),
+    ):
+        refuses(read, "kannada", "cannot be read", "Permission denied")
+
+
 def test_import_is_cheap():
     code = (
         "import sys, tune_digits.data.load, tune_digits.data.folds;"

@@ -181,11 +181,12 @@ def prepare(study: Study, args: argparse.Namespace, screen: Screen) -> tuple[Tas
     reader = Thread(target=load, daemon=True)  # a command that is stopped does not wait for it
     slots = plan_slots(study.resources, *start_ray(args.address, meanwhile=reader.start))
     reader.join(2)
-    if reader.is_alive():
+    if reader.is_alive() and progress.facts:  # a large file
         with screen.watch(progress):
             while reader.is_alive():
                 reader.join(0.2)
                 screen.tick(progress)
+    reader.join()
     if "error" in loaded:
         raise loaded["error"]
     task = loaded["task"]

@@ -22,7 +22,7 @@ from tune_digits.data import (
     torchvision_sets,
 )
 from tune_digits.data.dataset import Dataset, Target, Task
-from tune_digits.data.files import existing, find_csv, is_csv, listing, stem_of
+from tune_digits.data.files import existing, find_csv, is_csv, listing, readable, stem_of
 from tune_digits.data.labels import with_targets
 from tune_digits.data.progress import Each, telling
 from tune_digits.errors import DataError
@@ -54,7 +54,7 @@ def load_task(data: Data, cv: Cv, cache_dir: Path | None = None, each: Each | No
 
     Raises DataError when a path is missing, of no known format, or its content is not what it should be.
     """
-    with telling(each):
+    with telling(each), readable(Path(data.path or ".")):
         task = _read(data, cache_dir)
         for target, column in zip(task.targets, task.train.labels.T, strict=True):
             if len(target.classes) < 2 or column.min() == column.max():
@@ -92,11 +92,10 @@ def load_unlabelled(
     """
     if data.transpose:
         shape = (shape[0], shape[2], shape[1])
-    name = detect(path)
-    if name == "digits":
-        raise DataError("Images to predict are needed: a file or a folder.")
-    how = {"data": data} if name in RESIZED else {}
-    images, ids = READERS[name].load_unlabelled(Path(path), shape, targets, cache_dir, **how)
+    with readable(Path(path)):
+        name = detect(path)
+        how = {"data": data} if name in RESIZED else {}
+        images, ids = READERS[name].load_unlabelled(Path(path), shape, targets, cache_dir, **how)
     return (_upright(images) if data.transpose else images), ids
 
 
