@@ -1,17 +1,14 @@
-"""Voting, pseudo-labels and submissions, each against what it should be by hand."""
+"""Voting and pseudo-labels, each against what it should be by hand."""
 
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tune_digits.config import Ensemble
-from tune_digits.data.dataset import Target
 from tune_digits.ensemble.pseudo import select_pseudo
-from tune_digits.ensemble.submission import submission_frame, write_submission
 from tune_digits.ensemble.vote import VOTES, agreement, hard_vote, labels_of, soft_vote
 
 HEADS = (slice(0, 4), slice(4, 6))
@@ -75,20 +72,3 @@ def test_pseudo_labels_are_the_sure_ones_of_every_head() -> None:
     assert targets.shape == (0, 4)
     with pytest.raises(ValueError, match="0, 1"):
         select_pseudo(proba, (slice(0, 2),), 0)
-
-
-@pytest.mark.parametrize(
-    ("classes", "labels", "lines"),
-    [
-        (("0", "1", "2"), [2, 0], "ImageId,Label\n1,2\n2,0\n"),
-        (("-1", "4"), [1, 0], "ImageId,Label\n1,4\n2,-1\n"),
-        (("007", "8"), [0, 1], "ImageId,Label\n1,007\n2,8\n"),
-        (("rust", "late, blight"), [1, 0], 'ImageId,Label\n1,"late, blight"\n2,rust\n'),
-    ],
-)
-def test_a_submission_writes_classes_as_the_training_file_did(tmp_path: Path, classes, labels, lines) -> None:
-    frame = submission_frame(
-        np.array([1, 2]), np.array(labels)[:, None], (Target("y", classes),), "ImageId", "Label"
-    )
-    write_submission(tmp_path / "s.csv", frame)
-    assert (tmp_path / "s.csv").read_text() == lines

@@ -31,7 +31,7 @@ from tune_digits.data.files import (
 from tune_digits.data.labels import read_labels, refuse_bad_ids, with_targets
 from tune_digits.data.parquet_images import READER, Look, read_parts
 from tune_digits.data.sample_submission import read_submission_format
-from tune_digits.data.text_table import read_text_table
+from tune_digits.data.text_table import column_of, read_text_table
 from tune_digits.errors import DataError
 
 PART = re.compile(r"(?P<set>.+)_image_data_(?P<number>[0-9]+)\.parquet")
@@ -218,9 +218,7 @@ def _targets(
     ):
         if path is None or table is None:
             continue
-        if column not in table:
-            raise DataError(f"{path} has no column {column!r}. Its columns: {columns_seen(list(table))}.")
-        named = set(table[column].tolist())
+        named = set(column_of(table, column, path).tolist())
         if absent := sorted(named - set(header)):
             raise DataError(
                 f"{path} names the component {absent[0]!r}, but {train_path} has no such column of labels. Its "
@@ -239,9 +237,7 @@ def _read_labels(
     path: Path, table: dict[str, np.ndarray], names: tuple[str, ...], folder: Path
 ) -> tuple[np.ndarray, tuple[Target, ...], np.ndarray]:
     """(ids text (N,), targets, labels int64 (N, T)) of a labelled table."""
-    if "image_id" not in table:
-        raise DataError(f"{path} has no column 'image_id'. Its columns: {columns_seen(list(table))}.")
-    refuse_bad_ids(path, table["image_id"])
+    refuse_bad_ids(path, column_of(table, "image_id", path))
     class_names = _class_names(folder)
     targets, labels = [], []
     for name in names:
@@ -252,7 +248,7 @@ def _read_labels(
             if (places < 0).any():
                 odd = int(np.argmax(places[numbers] < 0))
                 raise DataError(
-                    f"{path}, row {odd + 1}: the label {table[name][odd]!r} of {name} is not in class_map.csv, which "
+                    f"{path}, row {odd + 1}: the label {str(table[name][odd])!r} of {name} is not in class_map.csv, which "
                     f"has {len(known)} classes, 0 to {len(known) - 1}."
                 )
             classes, numbers = known, places[numbers]
@@ -267,13 +263,11 @@ def _class_names(folder: Path) -> dict[str, tuple[str, ...]]:
     if path is None:
         return {}
     table = read_text_table(path)
-    for name in ("component_type", "label", "component"):
-        if name not in table:
-            raise DataError(f"{path} has no column {name!r}. Its columns: {columns_seen(list(table))}.")
+    kinds, labels, components = (column_of(table, n, path) for n in ("component_type", "label", "component"))
     names = {}
-    for kind in dict.fromkeys(table["component_type"].tolist()):
-        rows = table["component_type"] == kind
-        by_label = dict(zip(table["label"][rows].tolist(), table["component"][rows].tolist(), strict=True))
+    for kind in dict.fromkeys(kinds.tolist()):
+        rows = kinds == kind
+        by_label = dict(zip(labels[rows].tolist(), components[rows].tolist(), strict=True))
         if set(by_label) != {str(i) for i in range(rows.sum())}:
             raise DataError(
                 f"{path}: the labels of {kind} must be 0 to {rows.sum() - 1}, each once; there are "
@@ -287,21 +281,16 @@ def _test_rows(
     path: Path, table: dict[str, np.ndarray], names: tuple[str, ...], form: RowForm
 ) -> tuple[np.ndarray, SubmissionFormat]:
     """The test images' ids in the order of test.csv, and the rows it asks for."""
-    for name in ("row_id", "image_id", "component"):
-        if name not in table:
-            raise DataError(f"{path} has no column {name!r}. Its columns: {columns_seen(list(table))}.")
-    ids = np.array(list(dict.fromkeys(table["image_id"].tolist())), dtype=str)
+    rows, images, parts = (column_of(table, n, path) for n in ("row_id", "image_id", "component"))
+    refuse_bad_ids(path, rows)
+    ids = np.array(list(dict.fromkeys(images.tolist())), dtype=str)
     expected = form.of(ids)
-    rows = table["row_id"].tolist()
-    refuse_bad_ids(path, table["row_id"])
-    for row, (name, image, part) in enumerate(
-        zip(rows, table["image_id"].tolist(), table["component"].tolist(), strict=True), start=1
-    ):
+    for row, (name, image, part) in enumerate(zip(rows, images, parts, strict=True), start=1):
         if name != f"{image}_{part}":
-            raise DataError(f"{path}, row {row}: the row_id is {name!r}, but must be {image}_{part}.")
-    if absent := set(expected.ids.tolist()) - set(rows):
+            raise DataError(f"{path}, row {row}: the row_id is {str(name)!r}, but must be {image}_{part}.")
+    if absent := set(expected.ids.tolist()) - set(rows.tolist()):
         raise DataError(
             f"{path} has no row {min(absent)!r}: each image needs one for each of {', '.join(names)}."
         )
     place = {name: i for i, name in enumerate(expected.ids.tolist())}
-    return ids, expected.take(np.array([place[name] for name in rows], dtype=np.int64))
+    return ids, expected.take(np.array([place[name] for name in rows.tolist()], dtype=np.int64))

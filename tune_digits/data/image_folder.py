@@ -31,7 +31,7 @@ from tune_digits.data.image_files import Shape, is_image_name, read_image_files
 from tune_digits.data.labels import as_ids, read_labels, refuse_bad_ids, with_targets
 from tune_digits.data.pixel_csv import is_pixel
 from tune_digits.data.sample_submission import read_submission_format
-from tune_digits.data.text_table import read_text_table
+from tune_digits.data.text_table import column_of, read_text_table
 from tune_digits.errors import DataError
 
 IMAGE_NAMES = (
@@ -126,14 +126,11 @@ def _read(
 ) -> Dataset:
     """One table and its images; with `label`, the targets are the table's own."""
     table = read_text_table(path)
-    for name in (images, label):
-        if name is not None and name not in table:
-            raise DataError(f"{path} has no column {name!r}. Its columns: {columns_seen(list(table))}.")
-    ids = as_ids(table[images])
+    ids = as_ids(column_of(table, images, path))
     refuse_bad_ids(path, ids)
     labels = None
     if label is not None:  # before the images, which take longer to read
-        classes, numbers = read_labels(table[label], path)
+        classes, numbers = read_labels(column_of(table, label, path), path)
         targets, labels = (Target("label", classes),), numbers[:, None]
     pixels = read_image_files(path.parent, table[images].tolist(), shape, cache_dir, path)
     return Dataset(pixels, labels, ids, targets, columns=table)

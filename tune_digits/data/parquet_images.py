@@ -22,7 +22,7 @@ from tune_digits.errors import DataError
 
 READER = "parquet_images-1"  # raise the number when kept images of an older version are no longer right
 KAGGLE_SIZE = (137, 236)
-BATCH_BYTES = 1 << 24  # of pixels, read at a time
+BATCH_BYTES = 1 << 25  # of pixels, read at a time
 INK = 60  # grey levels from the paper on which a pixel is ink
 EDGE = 0.03  # of the height and width, at each side, where ink does not count: scans have lines there
 BORDER = 0.06  # of the longer side of the ink's box, left free around it

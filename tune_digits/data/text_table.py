@@ -38,7 +38,7 @@ def read_text_table(path: Path) -> dict[str, np.ndarray]:
     }
 
 
-def column(table: dict[str, np.ndarray], name: str, path: Path) -> np.ndarray:
+def column_of(table: dict[str, np.ndarray], name: str, path: Path) -> np.ndarray:
     """The column of that name. Raises DataError, with the names there are."""
     if name not in table:
         raise DataError(f"{path} has no column {name!r}. Its columns: {columns_seen(list(table))}.")
