@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tune_digits.config import Data
+from tune_digits.config import Cv, Data
 from tune_digits.data import image_folder
+from tune_digits.data.load import load_task
 from tune_digits.errors import DataError
 
 KINDS = ("rust", "late, blight", "healthy")
@@ -97,6 +98,19 @@ def test_one_training_table_and_further_tables(leaves, write_csv):
     assert load(leaves, extra=()).holdouts == {}
     alone = load(leaves / "other.csv")
     assert len(alone.train) == 2 and alone.test is None and alone.holdouts == {}
+
+
+def test_further_images_join_the_training_in_its_size_and_channels(leaves, write_csv, refuses):
+    save(leaves / "images/x.png", 9, 9, colour=False)
+    write_csv(leaves / "more.csv", "image,label\nimages/x.png,rust\n")
+    data = Data(path=str(leaves), size=8, extra={"path": "more", "role": "train"})
+    task = load_task(data, Cv())
+    assert task.train.images.shape == (10, 3, 8, 8) and task.train.labels[-1] == 2
+    refuses(
+        lambda: load_task(data.model_copy(update={"crop": True}), Cv()),
+        "data.crop is for bengali",
+        "image_folder",
+    )
 
 
 def test_a_test_table_with_labels_is_scored(leaves, write_csv):

@@ -127,6 +127,8 @@ def _read(data: Data, cache_dir: Path | None) -> Task:
             f"data.size, data.channels and data.crop are for {', '.join(RESIZED)}; {data.path or name} is "
             f"{name}, whose pixels are taken as they are. Leave them out."
         )
+    if data.crop and name != "bengali":
+        raise DataError(f"data.crop is for bengali; {data.path} is {name}, whose images are not cut. Leave it out.")
     task = LOADERS[name](data, cache_dir)
     if not data.transpose:
         return task
@@ -139,7 +141,12 @@ def _read(data: Data, cache_dir: Path | None) -> Task:
 
 
 def _read_extra(path: Path, data: Data, train: Dataset, cache_dir: Path | None) -> Dataset:
-    part = _read(data.model_copy(update={"path": str(path), "format": "auto", "extra": ()}), cache_dir).train
+    how: dict[str, object] = {"path": str(path), "format": "auto", "extra": ()}
+    if detect(path) not in RESIZED:
+        how |= {"size": None, "channels": "auto", "crop": False}
+    elif train.images.shape[1] in (1, 3):  # grey or colour as the training images, not as its own
+        how["channels"] = train.images.shape[1]
+    part = _read(data.model_copy(update=how), cache_dir).train
     if part.images.shape[1:] != train.images.shape[1:]:
         own, other = ("x".join(map(str, (*i.shape[2:], i.shape[1]))) for i in (part.images, train.images))
         raise DataError(f"{path} has images of {own} pixels, but those of the training set have {other}.")
