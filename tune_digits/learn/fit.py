@@ -118,7 +118,11 @@ def fit(
     config.loss.teacher_weight > 0.
     """
     counts = data.targets[train_rows].sum(0)
-    forward = torch.compile(state.model) if config.train.compile else state.model
+    forward = state.model
+    if config.train.compile:
+        # PyTorch tells neither a hook nor, after eight networks in one process, a new network from earlier ones
+        torch.compiler.reset()
+        forward = torch.compile(state.model)
     snapshot_at = snapshot_epochs(config.schedule, config.train)
     with classifier_inputs(state.model) if state.centers is not None else nullcontext() as features:
         loop = _Loop(state, config, data, train_rows, counts, forward, features, (seed, fold), workers)
