@@ -129,6 +129,24 @@ def test_pixel_csv(data):
 
 @quick
 @given(st.data())
+def test_folder(data):
+    """A test file, a sample submission and an extra file beside a good training file."""
+    pixels = [f"pixel{i}" for i in range(4)]
+    files = {
+        "train.csv": ["label", *pixels],
+        "test.csv": ["id", *pixels],
+        "sample_submission.csv": ["id", "label"],
+    }
+    files["other.csv"] = files["train.csv"]
+    for name, header in files.items():
+        rows = [[str(row % 3), *(str(row) for _ in header[1:])] for row in range(3)]
+        content = "".join(",".join(cells) + "\n" for cells in [header, *rows]).encode()
+        files[name] = content if name == "train.csv" else damaged(data.draw, content)
+    read(files)
+
+
+@quick
+@given(st.data())
 def test_idx(data):
     shape = data.draw(st.lists(st.integers(0, 4), min_size=0, max_size=4))
     count = data.draw(st.one_of(st.just(int(np.prod(shape))), st.integers(0, 64)))
