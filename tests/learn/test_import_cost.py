@@ -16,7 +16,7 @@ proba = np.eye(2, dtype=np.float32)[np.arange(40) % 2]
 rows = np.arange(40)
 for name in ("sgd", "adam", "adamw", "radam", "nadam", "rmsprop"):
     config = TrialConfig.model_validate({
-        "model": {"width": 4, "depth": 1}, "optimizer": {"name": name, "lr": 1e-3},
+        "model": {"name": "lean_cnn", "width": 4, "depth": 1}, "optimizer": {"name": name, "lr": 1e-3},
         "train": {"epochs": 1, "ema_decay": 0.9}, "augment": {"rotate": 10}, "mix": {"mixup_alpha": 1.0},
     })
     state = fit.start_training(config, images, rows, 2, 0, 0, torch.device("cpu"))
