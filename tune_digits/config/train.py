@@ -43,5 +43,5 @@ class Train(Part):
     )
     compile: bool = Field(
         False,
-        description="torch.compile the network: half a minute or more first, for long trainings on a GPU",
+        description="torch.compile the network, which takes 10 s and more at first: for long trainings on a GPU",
     )
