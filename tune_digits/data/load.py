@@ -128,7 +128,9 @@ def _read(data: Data, cache_dir: Path | None) -> Task:
             f"{name}, whose pixels are taken as they are. Leave them out."
         )
     if data.crop and name != "bengali":
-        raise DataError(f"data.crop is for bengali; {data.path} is {name}, whose images are not cut. Leave it out.")
+        raise DataError(
+            f"data.crop is for bengali; {data.path} is {name}, whose images are not cut. Leave it out."
+        )
     task = LOADERS[name](data, cache_dir)
     if not data.transpose:
         return task
