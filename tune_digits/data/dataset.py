@@ -97,7 +97,9 @@ class RowForm:
         images = len(ids)
         rows = np.repeat(np.arange(images), count)
         if self.suffixes != ("",):
-            ids = np.array([f"{name}{suffix}" for name in ids.tolist() for suffix in self.suffixes], dtype=str)
+            ids = np.array(
+                [f"{name}{suffix}" for name in ids.tolist() for suffix in self.suffixes], dtype=str
+            )
         heads = np.tile(np.array(self.heads, np.int64).reshape(count, -1), (images, 1))
         return SubmissionFormat(self, ids, rows, heads)
 
