@@ -214,6 +214,11 @@ class Run:
                 holdout_scores=np.array(list(result.holdout_scores.values()), dtype=float),
             )
 
+    def write_out_of_fold(self, proba: np.ndarray) -> None:
+        """Out-of-fold probabilities float32 (N, K) of the training rows, in the form that `loss.teacher` reads."""
+        with replacing(self.path / "out_of_fold.npz") as temporary, temporary.open("wb") as f:
+            np.savez_compressed(f, proba=proba)
+
     def folds(self, trial: int | None = None) -> list[FoldResult]:
         """The confirming trainings on record, of one trial or of all."""
         pattern = "*.npz" if trial is None else f"{trial:04d}-*.npz"

@@ -12,7 +12,7 @@ from tune_digits.cli.summary import gain_in_words
 from tune_digits.ensemble.build import prefer_out_of_domain
 from tune_digits.errors import RunError
 from tune_digits.runs import FoldResult, TrialRecord
-from tune_digits.tune.confirm import candidates, leaderboard
+from tune_digits.tune.confirm import candidates, leaderboard, out_of_fold
 from tune_digits.tune.search import rank
 
 
@@ -96,3 +96,21 @@ def test_the_holdouts_decide_only_among_those_that_cross_validation_cannot_tell_
     bare = [FoldResult(r.trial, r.fold, 0, r.valid_idx, r.valid_proba, r.score, 1.0) for r in results]
     with pytest.raises(RunError, match="no labelled set from elsewhere"):
         prefer_out_of_domain(leaderboard(records, bare))
+
+
+def test_out_of_fold_is_the_mean_over_trainings_that_have_not_seen_the_row() -> None:
+    def result(trial: int, fold: int, rows: list[int], first: list[float]) -> FoldResult:
+        proba = np.stack([first, 1 - np.array(first)], axis=1)
+        return FoldResult(trial, fold, 0, np.array(rows), proba, 1.0, 1.0, {})
+
+    results = [
+        result(0, 0, [0, 2], [0.2, 0.4]),
+        result(0, 1, [1], [0.6]),
+        result(3, 0, [0, 2], [0.4, 0.8]),
+        result(3, 1, [1], [1.0]),
+    ]
+    proba = out_of_fold(results, 3)
+    np.testing.assert_allclose(proba[:, 0], [0.3, 0.8, 0.6], atol=1e-7)
+    assert proba.dtype == np.float32
+    np.testing.assert_allclose(proba.sum(1), 1, atol=1e-6)
+    assert out_of_fold(results[:1], 3) is None

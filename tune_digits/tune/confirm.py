@@ -150,7 +150,28 @@ def run_confirm(
     board = leaderboard(chosen, run.folds())
     with replacing(run.leaderboard) as temporary:
         board.to_csv(temporary, index=False)
+    best = set(board["trial"].head(study.ensemble.top).tolist())
+    proba = out_of_fold([r for r in run.folds() if r.trial in best], len(task.train))
+    # a teacher answers for every row that the data have, so not where this is a subset of them
+    if proba is not None and study.data.subset is None:
+        run.write_out_of_fold(proba)
     return board
+
+
+def out_of_fold(results: Sequence[FoldResult], rows: int) -> np.ndarray | None:
+    """Mean of what trainings say of rows that they have not seen: float32 (rows, K), each row of it probabilities.
+
+    None where some row is in no validation part (fewer folds than there are, or a row that always trains).
+    """
+    if not results:
+        return None
+    total = np.zeros((rows, results[0].valid_proba.shape[1]))
+    count = np.zeros(rows)
+    for result in results:
+        # a fold names each of its rows once
+        total[result.valid_idx] += result.valid_proba
+        count[result.valid_idx] += 1
+    return (total / count[:, None]).astype(np.float32) if count.all() else None
 
 
 def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
