@@ -160,9 +160,19 @@ def prepare(study: Study, args: argparse.Namespace, screen: Screen) -> tuple[Tas
     from dataclasses import replace
     from threading import Thread
 
+    from tune_digits.data.files import existing
     from tune_digits.screen import Progress
-    from tune_digits.tune.resources import plan_slots, start_ray
+    from tune_digits.tune.resources import (
+        available_cores,
+        load_average,
+        oversubscription,
+        plan_slots,
+        start_ray,
+    )
 
+    if study.data.path is not None and not study.data.path.startswith("torchvision:"):
+        existing(study.data.path)  # a slip of the pen does not wait for Ray
+    others = load_average()  # before there is any work of our own
     # reading the data, importing what the search needs and starting Ray take seconds each; side by side they
     # take little more than the longest
     loaded: dict[str, Any] = {}
@@ -211,6 +221,8 @@ def prepare(study: Study, args: argparse.Namespace, screen: Screen) -> tuple[Tas
     check_models(study, task, screen)
     check_losses(study, task)
     screen.say(f"trainings: {slots.describe()}")
+    if not args.address and (warning := oversubscription(slots, others, available_cores())):
+        screen.warn(warning)
     return task, folds, slots
 
 

@@ -161,6 +161,30 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def load_average() -> float:
+    """Cores' worth of work on this machine over the last minute; 0 where the system does not say."""
+    with contextlib.suppress(AttributeError, OSError):
+        return os.getloadavg()[0]
+    return 0.0
+
+
+def oversubscription(slots: Slots, load: float, cores: int) -> str | None:
+    """What to say where the trainings will wait for cores, or None where they will not.
+
+    load: work of others, in cores; cores: those there are.
+    """
+    wanted = slots.at_once * slots.threads
+    if wanted > cores:
+        return (
+            f"{slots.at_once} trainings of {slots.threads} threads share {cores} cores; each is faster with "
+            f"--max-concurrent {max(1, cores // slots.threads)}"
+        )
+    # half a core is what a desktop takes
+    if wanted + load > cores + 0.5 and load > 0.5:
+        return f"other work keeps about {load:.1f} of {cores} cores busy, so all of this takes longer"
+    return None
+
+
 def use_slots(slots: Slots):  # -> torch.device; torch is imported by workers, not by the command line
     """In a worker: as many threads as the training has cores, its device, and no more than its part of the GPU."""
     import torch

@@ -17,7 +17,9 @@ from tune_digits.tune.trainable import TrainingData, train_trial
 
 def training_data(dataset: Dataset, study: Study) -> TrainingData:
     """What the trainings of a phase share."""
-    return TrainingData(dataset.images, one_hot(dataset), dataset.targets, metric_of(study.cv, dataset.targets))
+    return TrainingData(
+        dataset.images, one_hot(dataset), dataset.targets, metric_of(study.cv, dataset.targets)
+    )
 
 
 def one_hot(dataset: Dataset) -> np.ndarray:
