@@ -41,6 +41,8 @@ def test_the_baseline_is_always_confirmed() -> None:
     records = [record(0, 0.5, role="baseline"), record(1, 0.8), record(2, 0.9)]
     assert [r.number for r in candidates(records, 2)] == [2, 1, 0]
     assert [r.number for r in candidates(records, 3)] == [2, 1, 0]
+    guess = record(3, 0.2, epochs=1, role="start", state="pruned")
+    assert [r.number for r in candidates([*records, guess], 1)] == [2, 0, 3]
 
 
 def test_the_leaderboard_is_made_of_confirmed_scores_alone() -> None:

@@ -64,7 +64,10 @@ class Augment(Part):
     zoom: float = Field(0.0, ge=0, le=0.9, description="scale uniform in 1+-zoom, each axis")
     shear: float = Field(0.0, ge=0, le=60, description="degrees, uniform in +-shear, horizontal")
     elastic: float = Field(
-        0.0, ge=0, le=0.2, description="standard deviation of a smooth displacement, part of the shorter side (Simard et al. 2003)"
+        0.0,
+        ge=0,
+        le=0.2,
+        description="standard deviation of a smooth displacement, part of the shorter side (Simard et al. 2003)",
     )
     grid_distortion: float = Field(
         0.0, ge=0, le=0.9, description="widths of the cells of a grid, uniform in 1+-grid_distortion of even"
@@ -117,7 +120,8 @@ class Augment(Part):
         0.0, description="standard deviation of Gaussian noise, part of the full range, uniform in 0..noise"
     )
     cutout: Fraction = Field(
-        0.0, description="side of a square set to 0, uniform in 0..cutout of the shorter side (arXiv:1708.04552)"
+        0.0,
+        description="side of a square set to 0, uniform in 0..cutout of the shorter side (arXiv:1708.04552)",
     )
     grid_mask: Fraction = Field(
         0.0,
@@ -126,7 +130,10 @@ class Augment(Part):
     )
 
     randaugment_n: int = Field(
-        0, ge=0, le=20, description="each sample takes this many operations at random (arXiv:1909.13719); 0 = all that are on"
+        0,
+        ge=0,
+        le=20,
+        description="each sample takes this many operations at random (arXiv:1909.13719); 0 = all that are on",
     )
     randaugment_magnitude: float = Field(
         10.0,

@@ -32,7 +32,10 @@ class _Optimizer(Part):
         1.0, description="factor of lr for every layer further away from the classifier; 1 = off"
     )
     lookahead_k: int = Field(
-        0, ge=0, le=1000, description="updates between two meetings with the slow weights (arXiv:1907.08610); 0 = no Lookahead"
+        0,
+        ge=0,
+        le=1000,
+        description="updates between two meetings with the slow weights (arXiv:1907.08610); 0 = no Lookahead",
     )
     lookahead_alpha: Fraction = Field(
         0.5, description="part of the way that the slow weights go at a meeting"

@@ -166,7 +166,9 @@ class Search(Part):
 
 
 class Confirm(Part):
-    candidates: int = Field(10, ge=1, description="best trials trained again; the baseline always joins them")
+    candidates: int = Field(
+        10, ge=1, description="best trials trained again; the baseline and the start points join them"
+    )
     folds: int | None = Field(None, ge=1, description="how many of the folds; none = all")
     seeds: int = Field(1, ge=1, description="fresh seeds for each fold")
 

@@ -51,10 +51,10 @@ class ConfirmData:
 
 
 def candidates(records: list[TrialRecord], count: int) -> list[TrialRecord]:
-    """The `count` best of the search, and the baseline, without which no gain can be told."""
+    """The `count` best of the search, best first; then the baseline, without which no gain can be told, and the start
+    points: what somebody expects to be good is not given up for the score of one fold."""
     ranked = rank(records)
-    chosen = ranked[:count]
-    return chosen + [r for r in ranked[count:] if r.role == "baseline"]
+    return ranked[:count] + [r for r in ranked[count:] if r.role in ("baseline", "start")]
 
 
 def confirm_fold(job: FoldJob, shared: ConfirmData) -> FoldResult:
