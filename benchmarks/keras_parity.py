@@ -1,6 +1,6 @@
 """What each of Keras's defaults is worth: the keras8 baseline, and the same with one default put back alone.
 
-    python benchmarks/keras_parity.py --data ../shared/data/kannada --seeds 5
+    python benchmarks/keras_parity.py --data FOLDER --seeds 5
 
 Trains on a subset of `--data` (a training file of the Kaggle format, or any other that the search reads) and scores on
 other rows, all recipes on the same rows with the same seeds. The schedule and the augmentation are the baseline's, the
