@@ -45,5 +45,5 @@ def test_what_does_not_fit_is_refused(wanted: dict, words: str) -> None:
 def test_oversubscription_is_named_and_silence_kept_without_it() -> None:
     assert oversubscription(Slots(1, 0, 2), load=0.3, cores=2) is None
     assert oversubscription(Slots(1, 0, 2), load=1.0, cores=4) is None
-    assert "1.8 of 2 cores busy" in oversubscription(Slots(1, 0, 2), load=1.8, cores=2)
+    assert "shares the 2 cores (load 1.8)" in oversubscription(Slots(1, 0, 2), load=1.8, cores=2)
     assert "--max-concurrent 2" in oversubscription(Slots(2, 0, 4), load=0.0, cores=4)

@@ -181,7 +181,7 @@ def oversubscription(slots: Slots, load: float, cores: int) -> str | None:
         )
     # half a core is what a desktop takes
     if wanted + load > cores + 0.5 and load > 0.5:
-        return f"other work keeps about {load:.1f} of {cores} cores busy, so all of this takes longer"
+        return f"other work shares the {cores} cores (load {load:.1f}), so all of this takes longer"
     return None
 
 
