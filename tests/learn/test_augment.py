@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from augment_samples import ALL_KNOBS, KNOBS, ONE_KNOB_EACH, generator, noise
 from pydantic import ValidationError
 from scipy import stats
 
@@ -15,40 +16,6 @@ from tune_digits.config.augment import Chances
 from tune_digits.learn import augment
 from tune_digits.learn.augment import AugmentParams
 from tune_digits.learn.augment.magnitudes import COLOURS, RANDAUGMENT, TONES
-
-KNOBS = {
-    "rotate": 20.0,
-    "shift": 0.1,
-    "zoom": 0.2,
-    "shear": 15.0,
-    "elastic": 0.03,
-    "grid_distortion": 0.3,
-    "optical_distortion": 0.3,
-    "perspective": 0.1,
-    "crop": 0.2,
-    "hflip": 0.5,
-    "vflip": 0.4,
-    "brightness": 0.2,
-    "contrast": 0.3,
-    "gamma": 0.5,
-    "saturation": 0.5,
-    "hue": 0.2,
-    "blur": 0.05,
-    "noise": 0.1,
-    "cutout": 0.5,
-    "grid_mask": 0.4,
-}
-ONE_KNOB_EACH = [pytest.param({name: value}, id=name) for name, value in KNOBS.items()]
-ALL_KNOBS = pytest.param(KNOBS, id="all")
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def noise(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.rand(shape, generator=generator(seed))
-
 
 # ── the contract of every knob ───────────────────────────────────────────────────────────────────────
 

@@ -7,27 +7,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from augment_samples import centres_of_mass, generator, noise
 from torch.nn import functional as F
 from torchvision.transforms import functional as tv
 
 from tune_digits.learn import augment
 from tune_digits.learn.augment import AugmentParams
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def noise(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.rand(shape, generator=generator(seed))
-
-
-def centres_of_mass(images: torch.Tensor) -> torch.Tensor:
-    """(B, 2): x and y of the centre of mass of (B, 1, H, W), in pixels."""
-    mass = images.sum((1, 2, 3))
-    x = (images.sum((1, 2)) * torch.arange(images.shape[3])).sum(1) / mass
-    y = (images.sum((1, 3)) * torch.arange(images.shape[2])).sum(1) / mass
-    return torch.stack([x, y], dim=1)
 
 
 def ramps(height: int, width: int) -> torch.Tensor:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from loss_samples import ONE_HEAD, B, K, generator, one_hot, soft_targets, some_labels, some_logits
 from pydantic import ValidationError
 from scipy import stats
 from sklearn.utils.class_weight import compute_class_weight
@@ -31,35 +32,12 @@ from tune_digits.learn.losses import (
 )
 from tune_digits.validate import validate
 
-B, K = 12, 7
-ONE_HEAD = (slice(0, K),)
-
 
 @pytest.fixture(autouse=True)
 def seeded():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
-
-
-def generator():
-    return torch.Generator().manual_seed(0)
-
-
-def some_logits(count=B, classes=K, scale=3.0):
-    return torch.randn(count, classes, generator=generator()) * scale
-
-
-def some_labels(count=B, classes=K):
-    return torch.randint(classes, (count,), generator=generator())
-
-
-def one_hot(labels, classes=K):
-    return F.one_hot(labels, classes).float()
-
-
-def soft_targets():
-    return torch.rand(B, K, generator=generator()).square().softmax(1)
 
 
 # ── weights of heads and classes ─────────────────────────────────────────────────────────────────────

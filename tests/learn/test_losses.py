@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from loss_samples import ONE_HEAD, B, K, one_hot, soft_targets, some_labels, some_logits
 
 from tune_digits.config import (
     CrossEntropy,
@@ -24,35 +25,12 @@ from tune_digits.learn.losses import (
     symmetric_cross_entropy,
 )
 
-B, K = 12, 7
-ONE_HEAD = (slice(0, K),)
-
 
 @pytest.fixture(autouse=True)
 def seeded():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
-
-
-def generator():
-    return torch.Generator().manual_seed(0)
-
-
-def some_logits(count=B, classes=K, scale=3.0):
-    return torch.randn(count, classes, generator=generator()) * scale
-
-
-def some_labels(count=B, classes=K):
-    return torch.randint(classes, (count,), generator=generator())
-
-
-def one_hot(labels, classes=K):
-    return F.one_hot(labels, classes).float()
-
-
-def soft_targets():
-    return torch.rand(B, K, generator=generator()).square().softmax(1)
 
 
 def test_losses_are_those_of_the_configuration():
