@@ -1,4 +1,4 @@
-"""Prediction by a saved ensemble against its bare forward passes: 5 members, 8 views, 10,000 images, one thread.
+"""Prediction by a saved ensemble against its bare forward passes: 5 members, 8 views, 1,024 images, one thread.
 
 Bare: the same number of forward passes of the same networks on one resident float batch.
 """
@@ -19,7 +19,7 @@ MEMBERS, VIEWS, BATCH = 5, 8, 512
 
 def main() -> None:
     torch.set_num_threads(1)
-    images = torch.from_numpy(random_images(2000)[0])
+    images = torch.from_numpy(random_images(1024)[0])
     config = TrialConfig.model_validate({"model": {"name": "lean_cnn", "width": 16}})
     models = [
         build_model(config.model, 1, 28, 28, 10, (0.5,), (0.3,)).to(memory_format=torch.channels_last).eval()
@@ -42,7 +42,7 @@ def main() -> None:
                         model(batch[: min(BATCH, len(images) - start)])
         return time.perf_counter() - started
 
-    seen = take_turns({"ensemble": ensemble, "bare": bare}, 7)
+    seen = take_turns({"ensemble": ensemble, "bare": bare}, 3)
     write("inference", {"seconds": seen, "ensemble / bare": ratio(seen["ensemble"], seen["bare"])})
 
 
