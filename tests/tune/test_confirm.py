@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 
 from tune_digits.cli.summary import gain_in_words
-from tune_digits.ensemble.build import prefer_out_of_domain
+from tune_digits.ensemble.build import far_behind, prefer_out_of_domain
 from tune_digits.errors import RunError
 from tune_digits.runs import FoldResult, TrialRecord
 from tune_digits.tune.confirm import candidates, leaderboard, out_of_fold
@@ -116,3 +117,17 @@ def test_out_of_fold_is_the_mean_over_trainings_that_have_not_seen_the_row() -> 
     assert proba.dtype == np.float32
     np.testing.assert_allclose(proba.sum(1), 1, atol=1e-6)
     assert out_of_fold(results[:1], 3) is None
+
+
+def test_members_far_behind_the_best_are_named() -> None:
+    board = pd.DataFrame(
+        {
+            "trial": [4, 0, 7, 9],
+            "confirmed": [0.9, 0.89, 0.85, 0.899],
+            "confirmed_se": [0.006, 0.006, 0.008, 0.001],
+        }
+    )
+    assert far_behind(board, [4, 0, 7]) == [7]
+    assert far_behind(board, [4, 0]) == []
+    alone = board.assign(confirmed_se=math.nan)
+    assert far_behind(alone.head(1), [4]) == []

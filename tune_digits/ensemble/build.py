@@ -66,6 +66,16 @@ def prefer_out_of_domain(board: pd.DataFrame) -> pd.DataFrame:
     return order.drop(columns="behind").reset_index(drop=True)
 
 
+def far_behind(board: pd.DataFrame, chosen: list[int]) -> list[int]:
+    """Those of `chosen` whose confirmed mean is more than three standard errors of the difference under the best's."""
+    best = board.loc[board["confirmed"].idxmax()]
+    error = np.hypot(
+        board["confirmed_se"].fillna(0), 0 if math.isnan(best["confirmed_se"]) else best["confirmed_se"]
+    )
+    far = set(board["trial"][best["confirmed"] - board["confirmed"] > 3 * error])
+    return [number for number in chosen if number in far and number != best["trial"]]
+
+
 def build_ensemble(
     study: Study, run: runs.Run, task: Task, plan: Ensemble, slots: Slots, screen: Screen
 ) -> dict[str, Any]:
@@ -80,6 +90,11 @@ def build_ensemble(
     configs = choose(board, run.trials(), plan)
     if len(configs) < plan.top:
         screen.warn(f"--top {plan.top}, but only {len(configs)} trials are confirmed; all of them are taken")
+    if far := far_behind(board, [number for number, _ in configs]):
+        screen.warn(
+            f"trial(s) {', '.join(map(str, far))} are far behind the best in cross-validation, by more than three "
+            f"standard errors; --top {len(configs) - len(far)} with more --seeds may vote better"
+        )
     folder = run.ensemble
     started = time.monotonic()
     data = training_data(task.train, study)
