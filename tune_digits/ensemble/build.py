@@ -69,9 +69,8 @@ def prefer_out_of_domain(board: pd.DataFrame) -> pd.DataFrame:
 def far_behind(board: pd.DataFrame, chosen: list[int]) -> list[int]:
     """Those of `chosen` whose confirmed mean is more than three standard errors of the difference under the best's."""
     best = board.loc[board["confirmed"].idxmax()]
-    error = np.hypot(
-        board["confirmed_se"].fillna(0), 0 if math.isnan(best["confirmed_se"]) else best["confirmed_se"]
-    )
+    # one fold says nothing of its own error (NaN), so it names nobody
+    error = np.hypot(board["confirmed_se"], best["confirmed_se"])
     far = set(board["trial"][best["confirmed"] - board["confirmed"] > 3 * error])
     return [number for number in chosen if number in far and number != best["trial"]]
 
