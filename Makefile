@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# the quick ones; whole_search, growth and keras_parity take 10 to 30 minutes each
+BENCHMARKS ?= augmentation pipeline fused inference overhead
 # uv knows nothing of pip's own settings for local wheels
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
@@ -37,7 +39,7 @@ format: venv
 	$(BIN)/ruff format .
 
 bench: venv
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache dist build
