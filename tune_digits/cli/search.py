@@ -167,6 +167,7 @@ def prepare(study: Study, args: argparse.Namespace, screen: Screen) -> tuple[Tas
         load_average,
         oversubscription,
         plan_slots,
+        quick_imports,
         start_ray,
     )
 
@@ -189,8 +190,9 @@ def prepare(study: Study, args: argparse.Namespace, screen: Screen) -> tuple[Tas
 
     progress = Progress("reading", total=100)
     reader = Thread(target=load, daemon=True)  # a command that is stopped does not wait for it
-    slots = plan_slots(study.resources, *start_ray(args.address, meanwhile=reader.start))
-    reader.join(2)
+    with quick_imports():
+        slots = plan_slots(study.resources, *start_ray(args.address, meanwhile=reader.start))
+        reader.join(2)
     if reader.is_alive() and progress.facts:  # a large file
         with screen.watch(progress):
             while reader.is_alive():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import math
 import os
@@ -100,13 +101,7 @@ def start_ray(
                 ray.init(address=address, **options)
         else:
             with _sigterm_kept(), _without_servers():
-                ray.init(
-                    num_cpus=available_cores(),
-                    include_dashboard=False,
-                    # Tune's actors have an environment of their own: workers started ahead are never used
-                    _system_config={"prestart_worker_first_driver": False},
-                    **options,
-                )
+                ray.init(num_cpus=available_cores(), include_dashboard=False, **options)
     for name in ("ray", "ray.tune"):
         logging.getLogger(name).setLevel(logging.ERROR)
     total = ray.cluster_resources()
@@ -152,6 +147,29 @@ def _without_servers() -> Iterator[None]:
     finally:
         for name, method in kept.items():
             setattr(Node, name, method)
+
+
+def share_waiting_workers() -> None:
+    """Let Tune's actors take the workers that Ray has started while the driver was reading.
+
+    Tune gives its actors an environment of their own, a variable for PyTorch Lightning and credentials of clouds, which
+    no waiting worker has; nothing here reads either.
+    """
+    from ray.tune.execution import class_cache
+
+    class_cache.DEFAULT_ENV_VARS.clear()
+    class_cache.ENV_VARS_TO_PROPAGATE.clear()
+
+
+@contextlib.contextmanager
+def quick_imports() -> Iterator[None]:
+    """Import much at once without the garbage collector, which would walk all of it again and again and find nothing."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def available_cores() -> int:

@@ -11,7 +11,7 @@ from tune_digits.learn.metrics import metric_of
 from tune_digits.runs import Run, TrialRecord
 from tune_digits.screen import Progress, Screen
 from tune_digits.study import Study
-from tune_digits.tune.resources import Slots
+from tune_digits.tune.resources import Slots, share_waiting_workers
 from tune_digits.tune.trainable import TrainingData, train_trial
 
 
@@ -93,6 +93,7 @@ def run_search(
                 verbose=0,
             ),
         )
+        share_waiting_workers()
         with screen.watch(progress):
             tuner.fit()
     records = run.trials()

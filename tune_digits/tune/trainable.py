@@ -18,7 +18,7 @@ from tune_digits import runs
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Target, head_slices
 from tune_digits.learn.metrics import Metric
-from tune_digits.tune.resources import Slots, use_slots
+from tune_digits.tune.resources import Slots, quick_imports, use_slots
 
 SAVE_EVERY = 5.0  # seconds; what a crash may cost
 
@@ -68,10 +68,11 @@ def train(
     Epochs that a saved state already holds are yielded again first, so that the caller learns of them. Raises
     DataError where the configured teacher does not fit the data.
     """
-    import torch
+    with quick_imports():
+        import torch
 
-    from tune_digits.learn.fit import fit, start_training, to_device
-    from tune_digits.learn.state import pack, unpack
+        from tune_digits.learn.fit import fit, start_training, to_device
+        from tune_digits.learn.state import pack, unpack
 
     device = use_slots(slots)
     classes = data.proba.shape[1]
