@@ -221,6 +221,7 @@ def test_unlabelled_refusals(kannada, tmp_path, refuses):
         ("label,pixel0\n1,5\n0,-1\n", ["row 2", "column pixel0", "'-1'", "0 to 255"]),
         ("label,pixel0\n1,5\n0,256\n", ["row 2", "column pixel0", "'256'"]),
         ("label,pixel0\n1,5\n0,3.7\n", ["row 2", "column pixel0", "'3.7'"]),
+        ("label,pixel0\n1,5\n0,0x10\n", ["row 2", "column pixel0", "'0x10'"]),
         ("label,pixel0\n1,5\n0,\n", ["row 2", "column pixel0", "''"]),
         ("label,pixel0\n1,5\n0,dark\n", ["row 2", "column pixel0", "'dark'"]),
         ("label,pixel0\n1,5\n0,NaN\n", ["row 2", "column pixel0", "'NaN'"]),
@@ -393,3 +394,11 @@ def test_messages_count_rows_the_same_everywhere(tmp_path, write_csv, refuses):
         with pytest.raises(DataError) as caught:
             load(path)
         assert re.search(r"row (\d+)", str(caught.value)).group(1) == "3"
+
+
+def test_hexadecimal_is_no_harm_in_a_label(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text("label,pixel0\n0xA,5\n0xB,7\n")
+    table = read_pixel_csv(path)
+    assert table.labels.tolist() == ["0xA", "0xB"]
+    assert table.images.reshape(-1).tolist() == [5, 7]

@@ -15,6 +15,7 @@ from collections import Counter
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from tune_digits.data.labels import as_ids, is_whole
 from tune_digits.data.progress import tell
 from tune_digits.errors import DataError
 
-READER = "pixel_csv-1"  # raise the number when a parsed copy of an older version is no longer right
+READER = "pixel_csv-2"  # raise the number when a parsed copy of an older version is no longer right
 LABEL_NAMES = ("label",)
 ID_NAMES = ("id", "imageid", "image_id")  # without regard to upper and lower case
 BLOCK_BYTES = 1 << 22  # of text, parsed at a time
@@ -128,8 +129,9 @@ def _parse(path: Path) -> Parsed:
     size = max(path.stat().st_size, 1)
     try:
         with open_bytes(path) as (content, raw):
+            watched = _Hexadecimal(content)
             reader = arrow_csv.open_csv(
-                content,
+                watched,
                 # columns cost the same for few rows as for many, and no row may be longer than a block
                 read_options=arrow_csv.ReadOptions(
                     column_names=header,
@@ -161,10 +163,30 @@ def _parse(path: Path) -> Parsed:
         raise DataError(f"{path} cannot be read as CSV: {error}") from error
     if count == 0:
         raise DataError(f"{path} has a header but no rows.")
+    if watched.found:
+        _explain(path, header)  # it may be in a label or an id, where it is no harm
     images.resize((count, side * side), refcheck=False)
     tell(path.name, 1.0)
     columns = {name: np.array([t.strip() for t in text]) for name, text in texts.items()}
     return images.reshape(-1, 1, side, side), columns
+
+
+class _Hexadecimal:
+    """A file on its way to pyarrow, which would read the text 0x10 as the number 16; `found` says that some came by."""
+
+    closed = False
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._last = b""
+        self.found = False
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        seen = self._last + data
+        self.found = self.found or b"0x" in seen or b"0X" in seen
+        self._last = data[-1:]
+        return data
 
 
 def _explain(path: Path, header: list[str]) -> None:
