@@ -30,6 +30,14 @@ QUIET = {
     "TUNE_RESULT_BUFFER_LENGTH": "0",
 }
 
+RAYLET = {
+    "preload_python_modules": ["tune_digits.tune.warm"],
+    # Ray starts one worker too many now and then, and ends one that waits in its place: after 1 s, unless told
+    "idle_worker_killing_time_threshold_ms": 600_000,
+}
+WARM = "TUNE_DIGITS_WARM"  # environment variable: how many workers import beforehand (see warm.py)
+MOST_WARM = 4  # a worker that has imported PyTorch holds some 300 MB
+
 
 @dataclass(frozen=True, slots=True)
 class Slots:
@@ -101,7 +109,13 @@ def start_ray(
                 ray.init(address=address, **options)
         else:
             with _sigterm_kept(), _without_servers():
-                ray.init(num_cpus=available_cores(), include_dashboard=False, **options)
+                os.environ[WARM] = str(min(available_cores(), MOST_WARM))
+                ray.init(
+                    num_cpus=available_cores(),
+                    include_dashboard=False,
+                    _system_config=RAYLET,
+                    **options,
+                )
     for name in ("ray", "ray.tune"):
         logging.getLogger(name).setLevel(logging.ERROR)
     total = ray.cluster_resources()

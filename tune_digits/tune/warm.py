@@ -1,0 +1,60 @@
+"""Imported by Ray's workers as they start (`preload`): what a training needs, read while the driver still reads the data.
+
+PyTorch and Ray Tune take 5 s of a core in each worker. So that the first trial does not wait for the imports of all, no
+more workers import at once than the driver leaves cores for; and only as many import at all as will train, since each
+then holds some 300 MB.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tune_digits.tune.resources import WARM, available_cores, quick_imports
+
+# Ray Tune's side of a trial, and ours
+MODULES = (
+    "ray.tune.trainable.function_trainable",
+    "torch",
+    "tune_digits.learn.fit",
+    "tune_digits.tune.trainable",
+)
+
+
+@contextlib.contextmanager
+def turn(folder: Path, place: int, cores: int) -> Iterator[None]:
+    """Wait until fewer than `cores` - 1 of the workers (one at least) with smaller numbers are at it."""
+    with open(folder / f"turn-{place % max(1, cores - 1)}", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # given back by the system, however this process ends
+        yield
+
+
+def place_in(folder: Path, places: int) -> int | None:
+    """This process' number, 0 to `places` - 1, which no other gets; None where all are taken."""
+    for place in range(places):
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(folder / f"place-{place}", os.O_CREAT | os.O_EXCL))
+            return place
+    return None
+
+
+def warm() -> None:
+    """Take a place and import, unless the places are taken."""
+    from ray._private import worker
+
+    folder = Path(worker._global_node.get_session_dir_path()) / "warm"
+    folder.mkdir(exist_ok=True)
+    place = place_in(folder, int(os.environ.get(WARM, "0")))
+    if place is not None:
+        with turn(folder, place, available_cores()), quick_imports():
+            for name in MODULES:
+                importlib.import_module(name)
+
+
+with contextlib.suppress(Exception):
+    # it saves time, and nothing else hangs on it
+    warm()
