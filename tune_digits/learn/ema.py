@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +24,17 @@ def ema_update(ema_model: nn.Module, model: nn.Module, decay: float) -> None:
 
     BatchNorm's statistics are averaged like the weights that they belong to; whole-number buffers are copied.
     """
-    averages = [*ema_model.parameters(), *ema_model.buffers()]
-    values = [*model.parameters(), *model.buffers()]
+    average_into(tensors_of(ema_model), tensors_of(model), decay)
+
+
+def tensors_of(model: nn.Module) -> list[Tensor]:
+    """What is averaged of a model, in a fixed order."""
+    return [*model.parameters(), *model.buffers()]
+
+
+@torch.no_grad()
+def average_into(averages: Sequence[Tensor], values: Sequence[Tensor], decay: float) -> None:
+    """averages = decay * averages + (1 - decay) * values, in place; whole numbers are copied."""
     floats = [(a, v) for a, v in zip(averages, values, strict=True) if v.is_floating_point()]
     torch._foreach_lerp_([a for a, _ in floats], [v for _, v in floats], 1 - decay)
     for average, value in zip(averages, values, strict=True):

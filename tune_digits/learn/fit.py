@@ -10,28 +10,25 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from tune_digits.config import Train, TrialConfig
-from tune_digits.learn import losses, mix
-from tune_digits.learn.batches import Batch, DeviceData, batches, channel_stats, to_device
+from tune_digits.learn import losses
+from tune_digits.learn.batches import DeviceData, channel_stats, to_device
 from tune_digits.learn.centers import classifier_inputs, move_centers
-from tune_digits.learn.ema import ema_decay_at, ema_update, refresh_batchnorm, swa_begins, swa_update
+from tune_digits.learn.ema import ema_decay_at, ema_update
 from tune_digits.learn.epoch import EpochReport
+from tune_digits.learn.loop import Loop, average_epoch
 from tune_digits.learn.metrics import ACCURACY, Metric, score
 from tune_digits.learn.optim import set_lr
-from tune_digits.learn.predict import predict_logits, softmax_heads, use_bfloat16
+from tune_digits.learn.predict import predict_logits, softmax_heads
 from tune_digits.learn.schedule import multiplier, snapshot_epochs, watched
 from tune_digits.learn.state import TrainState, create_state, derive_seed
 
 __all__ = ["DeviceData", "channel_stats", "evaluate", "fit", "is_over", "start_training", "to_device"]
-
-# SWA's BatchNorm statistics are of this many training images: enough for a mean, and a small part of an epoch
-REFRESH_IMAGES = 4096
 
 
 def start_training(
@@ -72,32 +69,6 @@ def is_over(history: list[EpochReport], train: Train) -> bool:
     return len(scores) - 1 - scores.index(max(scores)) >= train.early_stopping
 
 
-@dataclass(frozen=True, slots=True)
-class _Loop:
-    """What the epochs of one call of `fit` share. class_counts: float32 (K,), of the training rows."""
-
-    state: TrainState
-    config: TrialConfig
-    data: DeviceData
-    rows: Tensor
-    class_counts: Tensor
-    forward: Callable[[Tensor], Tensor]
-    features: list[Tensor] | None
-    seeds: tuple[int, int]
-    workers: int
-
-    def batches(self, epoch: int, purpose: int, rows: Tensor) -> Iterator[Batch]:
-        """One pass over `rows`; purpose keeps the random numbers of an epoch's passes apart."""
-        mixes = mix.is_active(self.config.mix, epoch, self.config.train.epochs)
-        seed = derive_seed(*self.seeds, epoch, purpose)
-        return batches(self.data, rows, self.config, seed, mixes=mixes, workers=self.workers)
-
-    def autocast(self) -> torch.autocast:
-        device = self.data.images.device
-        enabled = use_bfloat16(self.config.train.precision, device)
-        return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
-
-
 def fit(
     state: TrainState,
     config: TrialConfig,
@@ -125,13 +96,12 @@ def fit(
         forward = torch.compile(state.model)
     snapshot_at = snapshot_epochs(config.schedule, config.train)
     with classifier_inputs(state.model) if state.centers is not None else nullcontext() as features:
-        loop = _Loop(state, config, data, train_rows, counts, forward, features, (seed, fold), workers)
+        loop = Loop(state, config, data, train_rows, counts, (seed, fold), workers)
         while not is_over(state.history, config.train):
             epoch = len(state.history)
             started = time.perf_counter()
-            train_loss, lr = _train_epoch(loop, epoch)
-            if epoch + 1 >= swa_begins(config.train.epochs, config.train.swa_start):
-                _average_epoch(loop, epoch)
+            train_loss, lr = _train_epoch(loop, epoch, forward, features)
+            average_epoch(loop, epoch)
             trained = time.perf_counter()
             valid_loss = value = None
             if valid_rows is not None:
@@ -149,15 +119,19 @@ def fit(
             )
             state.history.append(report)
             if report.epoch in snapshot_at:
-                weights = state.current_model.state_dict()
-                state.snapshots[report.epoch] = {k: v.detach().clone() for k, v in weights.items()}
+                state.take_snapshot(report.epoch)
             yield report
 
 
-def _train_epoch(loop: _Loop, epoch: int) -> tuple[float, float]:
-    """One pass over the training rows; the mean loss and the last learning rate."""
+def _train_epoch(
+    loop: Loop, epoch: int, forward: Callable[[Tensor], Tensor], features: list[Tensor] | None
+) -> tuple[float, float]:
+    """One pass over the training rows; the mean loss and the last learning rate.
+
+    features: what the classifier last took in, where there are centers.
+    """
     state, config, device = loop.state, loop.config, loop.data.images.device
-    steps = math.ceil(len(loop.rows) / config.train.batch_size)
+    steps = loop.steps
     total_steps = steps * config.train.epochs
     history = watched(config.schedule, state.history)
     parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
@@ -170,55 +144,33 @@ def _train_epoch(loop: _Loop, epoch: int) -> tuple[float, float]:
         for batch in loop.batches(epoch, 1, loop.rows):
             lr = config.optimizer.lr * multiplier(config.schedule, state.step, steps, total_steps, history)
             set_lr(state.optimizer, lr)
-            loss = _loss(loop, batch, epoch)
+            with loop.autocast():
+                logits = forward(batch.images)
+            each = losses.of_views(
+                logits,
+                batch.targets,
+                config,
+                loop.data.heads,
+                class_counts=loop.class_counts,
+                teacher=batch.teacher,
+            )
+            if state.centers is not None:
+                inputs = features[0][: len(batch.targets)]
+                pull = losses.center_loss(inputs, batch.targets, state.centers)
+                each = each + config.loss.center_weight * pull
+            loss = losses.reduce(each, config.loss, epoch)
             state.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             if config.optimizer.clip_norm > 0:
                 torch.nn.utils.clip_grad_norm_(parameters, config.optimizer.clip_norm)
             state.optimizer.step()
             if state.centers is not None:
-                features = loop.features[0][: len(batch.targets)].detach()
-                move_centers(state.centers, features, batch.targets, config.loss.center_rate)
+                move_centers(state.centers, inputs.detach(), batch.targets, config.loss.center_rate)
             if state.ema is not None:
                 ema_update(state.ema, state.model, ema_decay_at(state.step, config.train.ema_decay))
             state.step += 1
             total += loss.detach() * len(batch.targets)
     return total.item() / len(loop.rows), lr
-
-
-def _loss(loop: _Loop, batch: Batch, epoch: int) -> Tensor:
-    """What is minimised on one batch, a scalar."""
-    config, centers, heads = loop.config, loop.state.centers, loop.data.heads
-    with loop.autocast():
-        logits = loop.forward(batch.images)
-    # of three views of each image the plain one comes first, and has the label's loss to itself
-    size = len(batch.targets)
-    each = losses.loss_per_sample(
-        logits[:size],
-        batch.targets,
-        config.loss,
-        heads,
-        class_counts=loop.class_counts,
-        teacher=batch.teacher,
-    )
-    if config.augment.augmix_jsd > 0:
-        each = each + config.augment.augmix_jsd * losses.jsd_consistency(*logits.split(size), heads)
-    if centers is not None:
-        pull = losses.center_loss(loop.features[0][:size], batch.targets, centers)
-        each = each + config.loss.center_weight * pull
-    return losses.reduce(each, config.loss, epoch)
-
-
-def _average_epoch(loop: _Loop, epoch: int) -> None:
-    """Take the weights at an epoch's end into the equal average, and give it statistics of its own."""
-    state = loop.state
-    swa_update(state.swa, state.current_model, state.averaged)
-    state.averaged += 1
-    generator = torch.Generator(loop.rows.device).manual_seed(derive_seed(*loop.seeds, epoch, 2))
-    order = torch.randperm(len(loop.rows), generator=generator, device=loop.rows.device)
-    some = loop.batches(epoch, 3, loop.rows[order[:REFRESH_IMAGES]])
-    with loop.autocast():
-        refresh_batchnorm(state.swa, (batch.images for batch in some))
 
 
 def evaluate(

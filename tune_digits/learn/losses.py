@@ -13,7 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tune_digits.config import CrossEntropy, Focal, GeneralizedCrossEntropy, Loss, SymmetricCrossEntropy
+from tune_digits.config import (
+    CrossEntropy,
+    Focal,
+    GeneralizedCrossEntropy,
+    Loss,
+    SymmetricCrossEntropy,
+    TrialConfig,
+)
 
 
 def smooth(targets: Tensor, eps: float) -> Tensor:
@@ -135,6 +142,28 @@ def loss_per_sample(
     total = sum(config.head_weights)
     shares = [value * (w / total) for value, w in zip(per_head, config.head_weights, strict=True)]
     return torch.stack(shares).sum(0)
+
+
+def of_views(
+    logits: Tensor,
+    targets: Tensor,
+    config: TrialConfig,
+    heads: tuple[slice, ...],
+    *,
+    class_counts: Tensor | None = None,
+    teacher: Tensor | None = None,
+) -> Tensor:
+    """As `loss_per_sample`, of logits (V B, K): V = 1, or 3 with the Jensen-Shannon consistency of the views.
+
+    Of three views of each image the plain one comes first, and has the label's loss to itself.
+    """
+    size = len(targets)
+    each = loss_per_sample(
+        logits[:size], targets, config.loss, heads, class_counts=class_counts, teacher=teacher
+    )
+    if config.augment.augmix_jsd > 0:
+        each = each + config.augment.augmix_jsd * jsd_consistency(*logits.split(size), heads)
+    return each
 
 
 def distillation(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -46,6 +46,11 @@ class TrainState:
         """The weights to judge and to keep: the average over epochs, as soon as there is one."""
         return self.swa if self.swa is not None and self.averaged else self.current_model
 
+    def take_snapshot(self, epoch: int) -> None:
+        """Keep the weights of now as those at the end of `epoch`."""
+        weights = self.current_model.state_dict()
+        self.snapshots[epoch] = {k: v.detach().clone() for k, v in weights.items()}
+
 
 def derive_seed(*parts: int) -> int:
     """A 63-bit seed from whole numbers >= 0, well mixed (NumPy's SeedSequence)."""

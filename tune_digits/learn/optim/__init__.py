@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tune_digits.config import Adam, AdamW, Lamb, Muon, NAdam, Optimizer, RAdam, RmsProp, Sgd
 from tune_digits.learn.optim import lean
@@ -158,24 +158,37 @@ def parameter_groups(model: nn.Module, config: Optimizer) -> Groups:
     return [groups[key] for key in sorted(groups, reverse=True)]
 
 
-def centralize(groups: Groups) -> None:
-    """Subtract from every output's gradient its mean over the inputs (arXiv:2004.01461), in place; not in vectors."""
+def centralize(groups: Groups, outputs: int = 0) -> None:
+    """Subtract from every output's gradient its mean over the inputs (arXiv:2004.01461), in place; not in vectors.
+
+    outputs: the dimension that counts them; 1 where several networks' parameters stand side by side.
+    """
     for group in groups:
         for p in group["params"]:
-            if p.grad is not None and p.ndim >= 2:
-                p.grad -= p.grad.mean(dim=tuple(range(1, p.ndim)), keepdim=True)
+            if p.grad is not None and p.ndim >= outputs + 2:
+                p.grad -= p.grad.mean(dim=tuple(range(outputs + 1, p.ndim)), keepdim=True)
 
 
-def build_optimizer(model: nn.Module, config: Optimizer) -> torch.optim.Optimizer:
+def build_optimizer(
+    model: nn.Module, config: Optimizer, stacked: Mapping[str, Tensor] | None = None
+) -> torch.optim.Optimizer:
     """The configured optimizer of `model`, which is on its device already; the loop sets each step's rate.
 
     Everything it remembers stands in its `state`, per parameter, as tensors and numbers. clip_norm is the loop's.
+    stacked: by name, the parameters (G, ...) of G networks like `model`; the optimizer is then of these.
     """
     device = next(model.parameters()).device.type
     fused = True if device in FUSED_DEVICES else None
-    optimizer = OPTIMIZERS[config.name](parameter_groups(model, config), config, fused)
+    groups = parameter_groups(model, config)
+    if stacked is not None:
+        names = {p: name for name, p in model.named_parameters()}
+        groups = [{**group, "params": [stacked[names[p]] for p in group["params"]]} for group in groups]
+    optimizer = OPTIMIZERS[config.name](groups, config, fused)
     if config.centralize:
-        optimizer.register_step_pre_hook(lambda optimizer, args, kwargs: centralize(optimizer.param_groups))
+        outputs = 0 if stacked is None else 1
+        optimizer.register_step_pre_hook(
+            lambda optimizer, args, kwargs: centralize(optimizer.param_groups, outputs)
+        )
     if config.lookahead_k > 0:
         optimizer = Lookahead(optimizer, config.lookahead_k, config.lookahead_alpha)
     return optimizer
