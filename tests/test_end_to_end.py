@@ -69,6 +69,9 @@ def test_a_killed_search_is_taken_up_and_every_trial_ends_once(searched) -> None
         assert sorted(set(epochs)) == list(range(1, trial["epochs"] + 1))
     assert "confirmed, best first" in output
     assert "leaderboard" in output
+    # measured, whatever this machine gains
+    assert "trainings of one configuration are" in output
+    assert json.loads((folder / "runs/latest/fusing.json").read_text())["gains"]["2"] > 0
 
 
 def test_the_journal_tells_stopped_trials_as_pruned(searched) -> None:

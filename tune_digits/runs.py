@@ -9,6 +9,7 @@
       trials/0007/state.safetensors      the last saved state of a trial that is not finished
       tensorboard/                       event files: one folder per trial, and the columns of the HParams tab
       confirm/0007-fold2-seed0.npz       out-of-fold probabilities of one confirming training
+      fusing.json                        whether trainings of one configuration gain by running as one network here
       leaderboard.csv                    confirmed scores, best first
       ensemble/                          weights, manifest, report and submission
 
@@ -218,6 +219,14 @@ class Run:
         """Out-of-fold probabilities float32 (N, K) of the training rows, in the form that `loss.teacher` reads."""
         with replacing(self.path / "out_of_fold.npz") as temporary, temporary.open("wb") as f:
             np.savez_compressed(f, proba=proba)
+
+    def write_fusing(self, seen: Mapping[str, Any]) -> None:
+        write_json(self.path / "fusing.json", seen)
+
+    def fusing(self) -> dict[str, Any] | None:
+        """What was measured of fusing trainings in this run; None before that."""
+        path = self.path / "fusing.json"
+        return read_json(path) if path.exists() else None
 
     def folds(self, trial: int | None = None) -> list[FoldResult]:
         """The confirming trainings on record, of one trial or of all."""

@@ -11,7 +11,7 @@ import torch
 from tune_digits import runs
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Target
-from tune_digits.ensemble.retrain import SEEDS, RetrainData, member_jobs, train_member
+from tune_digits.ensemble.retrain import SEEDS, RetrainData, member_jobs, train_members
 from tune_digits.errors import DataError, RunError
 from tune_digits.learn.fit import fit, start_training, to_device
 from tune_digits.learn.metrics import ACCURACY
@@ -51,7 +51,7 @@ def test_each_snapshot_is_a_member_of_its_own(data, tmp_path) -> None:
     (job,) = member_jobs([(7, config)], 1, "key")
     assert list(job.snapshots) == [1, 2]
     assert len(set(job.files)) == 3
-    train_member(job, shared(data, tmp_path))
+    train_members((job,), shared(data, tmp_path))
     assert sorted(job.files) == sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.*"))
 
     trial = TrialConfig.model_validate(config)
@@ -76,7 +76,7 @@ def test_a_member_that_diverged_is_not_saved(data, tmp_path) -> None:
     )
     (job,) = member_jobs([(1, config)], 1, "key")
     with pytest.raises(RunError, match=r"no longer finite in epoch \d of 5"):
-        train_member(job, shared(data, tmp_path))
+        train_members((job,), shared(data, tmp_path))
     assert not (tmp_path / job.file).exists()
 
 

@@ -103,9 +103,8 @@ def build_ensemble(
         title: str, data: TrainingData
     ) -> tuple[list[MemberJob], Manifest, dict[str, Any], np.ndarray]:
         jobs = member_jobs(configs, plan.seeds, _key(data.images, data.proba))
-        retrain(
-            jobs, RetrainData(data, np.arange(len(data.images)), str(folder.resolve()), slots), screen, title
-        )
+        shared = RetrainData(data, np.arange(len(data.images)), str(folder.resolve()), slots)
+        retrain(jobs, shared, run, study.resources, screen, title)
         manifest = _manifest(jobs, task, plan, study.data)
         return (
             jobs,

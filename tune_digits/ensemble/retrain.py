@@ -13,14 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from tune_digits.config import TrialConfig
+from tune_digits.config import Resources, TrialConfig
 from tune_digits.ensemble.members import save_member
 from tune_digits.errors import RunError
 from tune_digits.learn.schedule import snapshot_epochs
+from tune_digits.runs import Run
 from tune_digits.screen import Progress, Screen
+from tune_digits.tune.fusing import plan_fusing
 from tune_digits.tune.jobs import run_jobs
 from tune_digits.tune.resources import Slots
-from tune_digits.tune.trainable import TrainingData, train
+from tune_digits.tune.trainable import Part, TrainingData, train_parts
 
 # neither the search's seeds nor the confirmation's
 SEEDS = 2_000_003
@@ -72,52 +74,74 @@ def member_jobs(configs: Sequence[tuple[int, dict[str, Any]]], seeds: int, data_
     return jobs
 
 
-def train_member(job: MemberJob, shared: RetrainData) -> float:
-    """Train one network on all rows and save it, and its snapshots; runs in a worker. Returns the seconds it took.
+def train_members(jobs: tuple[MemberJob, ...], shared: RetrainData) -> None:
+    """Train networks of one configuration on all rows, fused if they are several, and save them and their snapshots.
 
-    Raises RunError where the loss is no longer finite.
+    Runs in a worker. Raises RunError where a loss is no longer finite, when all others are saved.
     """
-    config = TrialConfig.model_validate(job.config)
-    path = Path(shared.folder) / job.file
-    state_file = path.with_suffix(".state.safetensors")
-    seconds, state = 0.0, None
-    for report, current, _ in train(
-        config,
-        shared.training,
-        shared.rows,
-        None,
-        seed=SEEDS + job.seed,
-        fold=0,
-        slots=shared.slots,
-        state_file=state_file,
-    ):
-        seconds += report.seconds
-        state = current
-    last = state.history[-1]
-    if not math.isfinite(last.train_loss):
-        raise RunError(f"the loss was no longer finite in epoch {last.epoch} of {config.train.epochs}")
-    facts = {"trial": job.trial, "seed": job.seed, "seconds": seconds}
+    config = TrialConfig.model_validate(jobs[0].config)
+    parts = [
+        Part(shared.rows, SEEDS + job.seed, 0, state_file(Path(shared.folder) / job.file)) for job in jobs
+    ]
+    lost = []
+    trained = train_parts(config, shared.training, parts, shared.slots)
+    for job, (state, _) in zip(jobs, trained, strict=True):
+        last = state.history[-1]
+        if math.isfinite(last.train_loss):
+            save(job, config, state, Path(shared.folder))
+        else:
+            lost.append(
+                f"seed {job.seed}: the loss was no longer finite in epoch {last.epoch} of {config.train.epochs}"
+            )
+    if lost:
+        raise RunError("; ".join(lost))
+
+
+def state_file(member: Path) -> Path:
+    """Where a member's training is saved while it lasts."""
+    return member.with_suffix(".state.safetensors")
+
+
+def save(job: MemberJob, config: TrialConfig, state: Any, folder: Path) -> None:
+    """Save what a TrainState has become, and its snapshots."""
+    path = folder / job.file
+    facts = {
+        "trial": job.trial,
+        "seed": job.seed,
+        "seconds": sum(report.seconds for report in state.history),
+    }
     for epoch, file in job.snapshots.items():
         snapshot = copy.deepcopy(state.current_model)
         snapshot.load_state_dict(state.snapshots[epoch])
-        save_member(Path(shared.folder) / file, snapshot, config, {**facts, "epoch": epoch})
+        save_member(folder / file, snapshot, config, {**facts, "epoch": epoch})
     # the last one of all: where it is, this training is done
     save_member(path, state.best_model, config, facts)
-    state_file.unlink(missing_ok=True)
-    return seconds
+    state_file(path).unlink(missing_ok=True)
 
 
-def retrain(jobs: Sequence[MemberJob], shared: RetrainData, screen: Screen, title: str) -> None:
+def retrain(
+    jobs: Sequence[MemberJob], shared: RetrainData, run: Run, resources: Resources, screen: Screen, title: str
+) -> None:
     """Train all members whose files are not there yet. Raises RunError where one failed."""
     missing = [job for job in jobs if not (Path(shared.folder) / job.file).exists()]
     progress = Progress(title, total=len(jobs), done=len(jobs) - len(missing))
     progress.facts = {"images": f"{len(shared.rows):,}"}
+    groups = plan_fusing(
+        run,
+        missing,
+        lambda job: job.config,
+        (shared.training, shared.rows),
+        resources,
+        shared.slots,
+        screen,
+    )
     failed: list[str] = []
     with screen.watch(progress):
-        for job, result in run_jobs(train_member, missing, shared, shared.slots):
-            progress.done += 1
+        for group, result in run_jobs(train_members, groups, shared, shared.slots):
+            progress.done += len(group)
             if isinstance(result, Exception):
-                failed.append(f"trial {job.trial}, seed {job.seed}: {result}")
+                seeds = ", ".join(str(job.seed) for job in group)
+                failed.append(f"trial {group[0].trial}, seed {seeds}: {result}")
             screen.tick(progress)
     if failed:
         raise RunError("these members could not be trained:\n  " + "\n  ".join(failed))

@@ -20,10 +20,11 @@ from tune_digits.data.folds import Fold
 from tune_digits.runs import FoldResult, Run, TrialRecord, replacing
 from tune_digits.screen import Progress, Screen
 from tune_digits.study import Study
+from tune_digits.tune.fusing import plan_fusing
 from tune_digits.tune.jobs import run_jobs
 from tune_digits.tune.resources import Slots
 from tune_digits.tune.search import rank, training_data
-from tune_digits.tune.trainable import TrainingData, train
+from tune_digits.tune.trainable import Part, TrainingData, train_parts
 
 # far from the seeds of any search, which count from the study's own
 FRESH = 1_000_003
@@ -57,29 +58,29 @@ def candidates(records: list[TrialRecord], count: int) -> list[TrialRecord]:
     return ranked[:count] + [r for r in ranked[count:] if r.role in ("baseline", "start")]
 
 
-def confirm_fold(job: FoldJob, shared: ConfirmData) -> FoldResult:
-    """Train one fold with a fresh seed; runs in a worker."""
+def confirm_folds(jobs: tuple[FoldJob, ...], shared: ConfirmData) -> list[FoldResult]:
+    """Train folds of one configuration with fresh seeds, fused if they are several; runs in a worker."""
+    config = TrialConfig.model_validate(jobs[0].config)
+    parts = [
+        Part(shared.folds[job.fold].train_idx, FRESH + shared.base_seed + job.seed, job.fold) for job in jobs
+    ]
+    trained = train_parts(config, shared.training, parts, shared.slots)
+    return [
+        judge_fold(job, config, shared, state, on_device)
+        for job, (state, on_device) in zip(jobs, trained, strict=True)
+    ]
+
+
+def judge_fold(
+    job: FoldJob, config: TrialConfig, shared: ConfirmData, state: Any, on_device: Any
+) -> FoldResult:
+    """What a TrainState says of its fold's validation part, and of the holdouts; on_device: its DeviceData."""
     import torch
 
     from tune_digits.learn.metrics import score
     from tune_digits.learn.predict import predict_proba
 
-    fold = shared.folds[job.fold]
-    config = TrialConfig.model_validate(job.config)
-    data = shared.training
-    seconds, last = 0.0, None
-    for report, state, on_device in train(
-        config,
-        data,
-        fold.train_idx,
-        None,
-        seed=FRESH + shared.base_seed + job.seed,
-        fold=job.fold,
-        slots=shared.slots,
-    ):
-        seconds += report.seconds
-        last = state, on_device
-    state, on_device = last
+    fold, data = shared.folds[job.fold], shared.training
     heads = head_slices(data.targets)
     device = on_device.images.device
 
@@ -99,7 +100,7 @@ def confirm_fold(job: FoldJob, shared: ConfirmData) -> FoldResult:
         fold.valid_idx,
         valid,
         score(data.metric, valid, labels, heads),
-        seconds,
+        sum(report.seconds for report in state.history),
         holdouts,
     )
 
@@ -139,13 +140,19 @@ def run_confirm(
         "seeds": str(study.confirm.seeds),
     }
     if jobs:
+        some = used[0].train_idx
+        groups = plan_fusing(
+            run, jobs, lambda job: job.config, (shared.training, some), study.resources, slots, screen
+        )
         with screen.watch(progress):
-            for job, result in run_jobs(confirm_fold, jobs, shared, slots):
-                progress.done += 1
-                if isinstance(result, Exception):
-                    screen.warn(f"trial {job.trial}, fold {job.fold}, seed {job.seed} failed: {result}")
+            for group, results in run_jobs(confirm_folds, groups, shared, slots):
+                progress.done += len(group)
+                if isinstance(results, Exception):
+                    for job in group:
+                        screen.warn(f"trial {job.trial}, fold {job.fold}, seed {job.seed} failed: {results}")
                     continue
-                run.write_fold(result)
+                for result in results:
+                    run.write_fold(result)
                 screen.tick(progress)
     board = leaderboard(chosen, run.folds())
     with replacing(run.leaderboard) as temporary:

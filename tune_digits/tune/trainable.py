@@ -7,7 +7,7 @@ lost machine the same call goes on where the last saved epoch ended.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,77 @@ def train(
             runs.write_tensors(state_file, *pack(state))
             saved = time.monotonic()
         yield report, state, on_device
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of several trainings of a configuration: its rows int64 (n,), what seeds it, and where its state is saved."""
+
+    rows: np.ndarray
+    seed: int
+    fold: int
+    state_file: Path | None = None
+
+
+def train_parts(
+    config: TrialConfig, data: TrainingData, parts: Sequence[Part], slots: Slots
+) -> Iterator[tuple[Any, Any]]:
+    """Train each part to its end, yielding (TrainState, DeviceData) of each in order; several are fused.
+
+    Where they cannot be (too little memory, another number of steps), each is trained by itself after all.
+    """
+    if len(parts) > 1:
+        import torch
+
+        try:
+            yield from _train_fused(config, data, parts, slots)
+            return
+        except (ValueError, torch.OutOfMemoryError):
+            pass
+    for part in parts:
+        last = None
+        for _, state, on_device in train(
+            config,
+            data,
+            part.rows,
+            None,
+            seed=part.seed,
+            fold=part.fold,
+            slots=slots,
+            state_file=part.state_file,
+        ):
+            last = state, on_device
+        yield last
+
+
+def _train_fused(
+    config: TrialConfig, data: TrainingData, parts: Sequence[Part], slots: Slots
+) -> list[tuple[Any, Any]]:
+    import torch
+
+    from tune_digits.learn.fit import start_training, to_device
+    from tune_digits.learn.fused import Member, fit_fused
+    from tune_digits.learn.state import pack, unpack
+
+    device = use_slots(slots)
+    classes = data.proba.shape[1]
+    members = []
+    for part in parts:
+        state = start_training(config, data.images, part.rows, classes, part.seed, part.fold, device)
+        if part.state_file is not None and part.state_file.exists():
+            unpack(state, *runs.read_tensors(part.state_file))
+        rows = torch.from_numpy(np.array(part.rows)).to(device)
+        members.append(Member(state, rows, part.seed, part.fold))
+    on_device = to_device(data.images, data.proba, data.targets, device, teacher_of(config, data))
+    saved = time.monotonic()
+    for _ in fit_fused(members, config, on_device, workers=slots.threads):
+        if time.monotonic() - saved < SAVE_EVERY:
+            continue
+        for part, member in zip(parts, members, strict=True):
+            if part.state_file is not None:
+                runs.write_tensors(part.state_file, *pack(member.state))
+        saved = time.monotonic()
+    return [(member.state, on_device) for member in members]
 
 
 def train_trial(

@@ -1,0 +1,165 @@
+"""Which trainings are fused, and that the fused ones end where each would have ended by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tune_digits import runs
+from tune_digits.config import Resources, TrialConfig
+from tune_digits.data.dataset import Target
+from tune_digits.data.folds import Fold
+from tune_digits.ensemble.retrain import SEEDS, RetrainData, member_jobs, state_file, train_members
+from tune_digits.learn import fusing_gain
+from tune_digits.learn.fit import to_device
+from tune_digits.learn.metrics import ACCURACY
+from tune_digits.learn.state import pack
+from tune_digits.screen import Screen
+from tune_digits.tune import fusing
+from tune_digits.tune.confirm import ConfirmData, FoldJob, confirm_folds
+from tune_digits.tune.resources import Slots
+from tune_digits.tune.trainable import TrainingData, train
+
+N = 60
+SLOTS = Slots(1, 0, 1)
+
+
+def tree(**train: Any) -> dict[str, Any]:
+    raw = {
+        "model": {"name": "lean_cnn", "width": 4, "depth": 1},
+        "optimizer": {"name": "sgd", "lr": 0.01},
+        "train": {"epochs": 2, "batch_size": 20, **train},
+    }
+    return TrialConfig.model_validate(raw).model_dump(mode="json")
+
+
+@pytest.fixture
+def data() -> TrainingData:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (N, 1, 8, 8), dtype=np.uint8)
+    proba = np.eye(2, dtype=np.float32)[rng.integers(0, 2, N)]
+    return TrainingData(images, proba, (Target("half", ("left", "right")),), ACCURACY)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> runs.Run:
+    return runs.create_run(tmp_path, "fusing", "", {})
+
+
+def jobs(*numbers: int, folds: int = 3) -> list[FoldJob]:
+    """Of each configuration of these numbers of epochs, all folds."""
+    return [FoldJob(n, tree(epochs=n), fold, 0) for fold in range(folds) for n in numbers]
+
+
+def plan(
+    run: runs.Run, wanted: list[FoldJob], data: TrainingData, slots: Slots = SLOTS, fuse: str = "auto"
+) -> list:
+    shared = (data, np.arange(N))
+    return fusing.plan_fusing(
+        run, wanted, lambda job: job.config, shared, Resources(fuse=fuse), slots, Screen()
+    )
+
+
+def measured(monkeypatch: pytest.MonkeyPatch, networks: int) -> list:
+    """Measurements from here on find that so many networks are best; the list grows by each."""
+    asked: list = []
+
+    def run_jobs(function: Any, jobs: list, shared: Any, slots: Slots) -> Any:
+        asked.extend(jobs)
+        yield jobs[0], {"networks": networks, "gains": {"2": 1.5}}
+
+    monkeypatch.setattr(fusing, "run_jobs", run_jobs)
+    return asked
+
+
+def test_what_pays_is_measured_once_and_only_like_is_fused_with_like(run, data, monkeypatch) -> None:
+    asked = measured(monkeypatch, 2)
+    groups = plan(run, jobs(1, 2), data)
+    assert [[(j.trial, j.fold) for j in group] for group in groups] == [
+        [(1, 0), (1, 1)],
+        [(1, 2)],
+        [(2, 0), (2, 1)],
+        [(2, 2)],
+    ]
+    wider = [FoldJob(3, {**tree(), "model": {"name": "lean_cnn", "width": 8}}, fold, 0) for fold in range(2)]
+    assert [len(group) for group in plan(run, [*jobs(1), *wider], data)] == [2, 1, 1, 1]
+    assert len(asked) == 1
+    assert run.fusing()["gains"] == {"2": 1.5}
+
+
+def test_nothing_is_fused_where_it_does_not_pay_or_cores_would_wait(run, data, monkeypatch) -> None:
+    asked = measured(monkeypatch, 1)
+    assert [len(g) for g in plan(run, jobs(1), data, fuse="never")] == [1, 1, 1]
+    assert [len(g) for g in plan(run, jobs(1), data, slots=Slots(1, 0, 4))] == [1, 1, 1]
+    assert [len(g) for g in plan(run, jobs(1, folds=1), data)] == [1]
+    assert asked == []
+    assert [len(g) for g in plan(run, jobs(1), data)] == [1, 1, 1]
+    assert len(asked) == 1
+
+
+def test_the_best_number_is_where_the_gains_end(monkeypatch) -> None:
+    def choose(gains: dict[int, float], most: int) -> tuple[int, list[int]]:
+        monkeypatch.setattr(fusing_gain, "fusing_gain", lambda *args: gains[args[-1]])
+        best, seen = fusing_gain.best_number(None, None, None, None, most)
+        return best, list(seen)
+
+    assert choose({2: 1.8, 4: 3.0, 8: 2.9, 16: 9.9}, 20) == (4, [2, 4, 8])
+    assert choose({2: 0.6, 4: 9.9}, 20) == (1, [2])
+    assert choose({2: 1.05, 4: 1.02}, 20) == (1, [2, 4])
+    assert choose({2: 1.8, 4: 3.0}, 5) == (4, [2, 4])
+    assert choose({2: 1.2, 4: 0.0}, 9) == (2, [2, 4])  # 0: out of memory
+    assert choose({}, 1) == (1, [])
+
+
+def test_the_gain_is_measured_and_leaves_everything_as_it_was(data) -> None:
+    config = TrialConfig.model_validate(tree(epochs=9, snapshots=False))
+    on_device = to_device(data.images, data.proba, data.targets, torch.device("cpu"))
+    before = torch.random.get_rng_state()
+    gain = fusing_gain.fusing_gain(config, data.images, on_device, np.arange(N), 2)
+    assert 0.05 < gain < 20
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_fused_folds_are_judged_as_folds_alone(data) -> None:
+    folds = {i: Fold(i, np.delete(np.arange(N), np.arange(i, N, 3)), np.arange(i, N, 3)) for i in range(3)}
+    outside = {"other": (data.images[:9], np.zeros((9, 1), np.int64))}
+    shared = ConfirmData(data, folds, outside, 0, SLOTS)
+    wanted = [FoldJob(4, tree(), fold, seed) for fold in range(3) for seed in range(2)]
+    together = confirm_folds(tuple(wanted), shared)
+    for job, fused in zip(wanted, together, strict=True):
+        (alone,) = confirm_folds((job,), shared)
+        assert (fused.trial, fused.fold, fused.seed) == (4, job.fold, job.seed)
+        np.testing.assert_allclose(fused.valid_proba, alone.valid_proba, atol=1e-4)
+        assert fused.score == pytest.approx(alone.score, abs=0.051)  # one image in twenty
+        assert fused.holdout_scores.keys() == {"other"}
+        assert fused.seconds > 0
+
+
+def test_fused_members_are_saved_as_members_alone_and_taken_up_again(data, tmp_path) -> None:
+    def member(folder: Path, file: str) -> dict[str, torch.Tensor]:
+        return runs.read_tensors(folder / file)[0]
+
+    config = tree(epochs=3)
+    wanted = member_jobs([(7, config)], 2, "key")
+    shared = {
+        way: RetrainData(data, np.arange(N), str(tmp_path / way), SLOTS) for way in ("one", "all", "again")
+    }
+    train_members(tuple(wanted), shared["all"])
+    for job in wanted:
+        train_members((job,), shared["one"])
+    # a training of the first that was stopped after an epoch is not as far as the second's
+    files = [state_file(tmp_path / "again" / job.file) for job in wanted]
+    one = train(TrialConfig.model_validate(config), data, np.arange(N), None, seed=SEEDS, fold=0, slots=SLOTS)
+    _, state, _ = next(one)
+    runs.write_tensors(files[0], *pack(state))
+    train_members(tuple(wanted), shared["again"])
+    for job in wanted:
+        alone = member(tmp_path / "one", job.file)
+        for way in ("all", "again"):
+            fused = member(tmp_path / way, job.file)
+            assert max((alone[k].double() - fused[k].double()).abs().max() for k in alone) < 1e-4
+    assert not any(file.exists() for file in files)

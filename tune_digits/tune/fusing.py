@@ -1,0 +1,124 @@
+"""Which trainings of a phase are fused: those of one configuration, where it was measured to be faster here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tune_digits.config import Resources, TrialConfig
+from tune_digits.runs import Run, cpu_model
+from tune_digits.screen import Screen
+from tune_digits.tune.jobs import run_jobs
+from tune_digits.tune.resources import Slots, use_slots
+from tune_digits.tune.trainable import TrainingData
+
+Job = TypeVar("Job")
+# knobs of a model that change no tensor's shape
+SHAPELESS = {"bn_momentum", "bn_eps", "bn_gamma_init", "dropout", "init", "init_from", "weights"}
+
+
+def shape_of(config: dict[str, Any]) -> dict[str, Any]:
+    """What decides how fast a configuration trains, of its tree: two that are alike in it gain alike by fusing."""
+    trial = TrialConfig.model_validate(config)
+    return {
+        "model": trial.model.model_dump(mode="json", exclude=SHAPELESS),
+        "batch_size": trial.train.batch_size,
+        "precision": trial.train.precision,
+    }
+
+
+def measure(
+    job: tuple[dict[str, Any], int], shared: tuple[TrainingData, np.ndarray, Slots]
+) -> dict[str, Any]:
+    """How many trainings of (configuration, most) to fuse on this worker's device, and what was seen."""
+    from tune_digits.learn.batches import to_device
+    from tune_digits.learn.fused import why_apart
+    from tune_digits.learn.fusing_gain import best_number
+    from tune_digits.tune.trainable import teacher_of
+
+    (tree, most), (data, rows, slots) = job, shared
+    config = TrialConfig.model_validate(tree)
+    device = use_slots(slots)
+    if reason := why_apart(config):
+        return {"networks": 1, "reason": reason}
+    on_device = to_device(data.images, data.proba, data.targets, device, teacher_of(config, data))
+    networks, gains = best_number(config, data.images, on_device, rows, most)
+    return {"networks": networks, "gains": {str(n): round(g, 3) for n, g in gains.items()}}
+
+
+def plan_fusing(
+    run: Run,
+    jobs: Sequence[Job],
+    config_of: Callable[[Job], dict[str, Any]],
+    shared: tuple[TrainingData, np.ndarray],
+    resources: Resources,
+    slots: Slots,
+    screen: Screen,
+) -> list[tuple[Job, ...]]:
+    """The jobs in groups, each to be trained as one network; groups of one where fusing does not pay.
+
+    What pays is measured once in a run, with the first job that has another of its configuration beside it, and kept
+    in the run's folder. Only configurations of the same shape are then fused. shared: the data, and rows to try on.
+    """
+    apart = [(job,) for job in jobs]
+    groups = _alike(jobs, config_of)
+    # as many groups as trainings run at once, or some would wait
+    most = min(max(map(len, groups), default=1), -(-len(jobs) // slots.at_once))
+    if resources.fuse == "never" or most < 2:
+        return apart
+    first = config_of(next(group for group in groups if len(group) > 1)[0])
+    place = {"cpu": cpu_model(), "gpus": slots.gpus, "shape": shape_of(first)}
+    known = run.fusing()
+    if known is None or known["place"] != place:
+        ((_, seen),) = run_jobs(measure, [(first, most)], (*shared, slots), slots)
+        if isinstance(seen, Exception):
+            screen.warn(f"whether fusing trainings pays could not be measured: {seen}")
+            seen = {"networks": 1, "reason": str(seen)}
+        known = {"place": place, **seen}
+        run.write_fusing(known)
+        screen.say(in_words(known))
+    networks = min(known["networks"], most)
+    if networks < 2:
+        return apart
+    return [
+        part
+        for group in groups
+        for part in (
+            _parts(group, networks)
+            if shape_of(config_of(group[0])) == place["shape"]
+            else [(job,) for job in group]
+        )
+    ]
+
+
+def in_words(known: dict[str, Any]) -> str:
+    """What was measured, for the screen."""
+    if "reason" in known:
+        return f"trainings of one configuration are not fused: {known['reason']}"
+    networks, gain = max(known["gains"].items(), key=lambda item: item[1])
+    fused = "" if known["networks"] > 1 else "not "
+    return (
+        f"trainings of one configuration are {fused}fused: {networks} as one network ran {gain:.2f} times as fast here "
+        "as one after the other"
+    )
+
+
+def _alike(jobs: Sequence[Job], config_of: Callable[[Job], dict[str, Any]]) -> list[list[Job]]:
+    """The jobs by configuration, in the order of their first."""
+    groups: list[tuple[dict[str, Any], list[Job]]] = []
+    for job in jobs:
+        config = config_of(job)
+        own = next((group for known, group in groups if known == config), None)
+        if own is None:
+            groups.append((config, [job]))
+        else:
+            own.append(job)
+    return [group for _, group in groups]
+
+
+def _parts(group: Sequence[Job], networks: int) -> Iterator[tuple[Job, ...]]:
+    """The group in as few parts of at most `networks` as there need be, of nearly one size."""
+    for part in np.array_split(np.arange(len(group)), -(-len(group) // networks)):
+        yield tuple(group[i] for i in part)
