@@ -268,6 +268,14 @@ def test_brightness_contrast_gamma_are_their_formula():
         torch.testing.assert_close(out[i], expected, atol=1e-5, rtol=0)
 
 
+def test_strongest_gamma_keeps_black_and_white():
+    images = torch.tensor([0, 1e-30, 1e-6, 0.5, 1]).repeat(6, 1).view(6, 1, 1, 5)
+    gamma = torch.tensor([-2, -1, 0, 0.5, 1, 2]).exp()  # as far as the config goes
+    out = augment.apply(images, AugmentParams(gamma=gamma))
+    torch.testing.assert_close(out, images ** gamma.view(-1, 1, 1, 1), atol=1e-5, rtol=1e-5)
+    assert (out[..., 4] == 1).all()
+
+
 def test_cutout_is_a_square_clipped_at_the_border():
     images = noise(2, 2, 10, 12) + 0.1
     out = augment.apply(images, AugmentParams(cutout=torch.tensor([[6.0, 5.0, 4.0], [12.0, 0.0, 6.0]])))

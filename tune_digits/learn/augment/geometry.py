@@ -29,7 +29,7 @@ def warp(images: Tensor, p: AugmentParams) -> Tensor:
     with torch.autocast(images.device.type, enabled=False):
         grid = _grid(p, len(images), height, width, images.device)
         # x and y planes stay apart in memory: grid_sample reads such a grid faster than interleaved pairs.
-        out = F.grid_sample(images, grid.permute(0, 2, 3, 1), align_corners=False)
+        out = F.grid_sample(images, grid.permute(1, 2, 3, 0), align_corners=False)
     return out.clamp_(0, 1)  # the four weights of a pixel may sum to a little more than 1
 
 
@@ -57,7 +57,7 @@ def elastic_basis(height: int, width: int) -> Tensor:
 
 
 def _grid(p: AugmentParams, batch: int, height: int, width: int, device: torch.device) -> Tensor:
-    """(B, 2, H, W): x and y of the place that is read, -1 to 1 across the image.
+    """(2, B, H, W): x and y of the place that is read, -1 to 1 across the image.
 
     From the output back to the input: grid distortion, lens, perspective, the affine map, the elastic field. All that
     is linear in its numbers is one matrix product with constants of the size; F.affine_grid alone takes 4 times as
@@ -79,30 +79,33 @@ def _grid(p: AugmentParams, batch: int, height: int, width: int, device: torch.d
         along_x, along_y = p.grid_distortion[:, :, None, 1:-1].unbind(1)
         parts += [width * rows[:, :, :1] * along_x, height * rows[:, :, 1:2] * along_y]
         constants.append(_hats(p.grid_distortion.shape[2] - 1, height, width, device))
-    weights = torch.cat(parts, dim=2)
-    planes = (weights.view(-1, weights.shape[2]) @ torch.cat(constants)).view(batch, -1, height, width)
+    weights = torch.cat(parts, dim=2).transpose(0, 1)
+    planes = (weights.reshape(-1, weights.shape[2]) @ torch.cat(constants)).view(-1, batch, height, width)
     if linear:
         return planes
     if p.optical_distortion is not None:
-        planes.mul_(_lens(p, height, width, device)).add_(rows[:, :, 2, None, None])
-    grid = planes if p.perspective is None else planes[:, :2] / planes[:, 2:]
+        planes.mul_(_lens(p, height, width, device)).add_(rows[:, :, 2].T[:, :, None, None])
+    grid = planes if p.perspective is None else planes[:2].div_(planes[2])
     if field is not None:
         basis = _elastic_basis(height, width, device)
-        grid.view(-1, height * width).addmm_(field.view(-1, len(basis)), basis)
+        grid.view(-1, height * width).addmm_(field.transpose(0, 1).reshape(-1, len(basis)), basis)
     return grid
 
 
 def _lens(p: AugmentParams, height: int, width: int, device: torch.device) -> Tensor:
-    """(B, 1, H, W): 1 + k r^2 + k r^4, r being in sides and already moved by the distorted grid."""
+    """(B, H, W): 1 + k r^2 + k r^4, r being in sides and already moved by the distorted grid."""
     x, y, _ = _affine_basis(height, width, device).view(3, 1, height, width)
     x, y = x[:, 0] / width, y[:, :, 0] / height
     if p.grid_distortion is not None:
         hats = _hats(p.grid_distortion.shape[2] - 1, height, width, device).view(2, -1, height, width)
         x = x + p.grid_distortion[:, 0, 1:-1] @ hats[0, :, 0]
         y = y + p.grid_distortion[:, 1, 1:-1] @ hats[1, :, :, 0]
-    squares = x.square()[:, None, :] + y.square()[:, :, None]
-    k = p.optical_distortion.view(-1, 1, 1)
-    return (k * torch.addcmul(squares, squares, squares)).add_(1)[:, None]
+    # r^2 = x^2 + y^2, so that the factor is a polynomial in x^2 whose coefficients are functions of y: one product.
+    k, x, y = p.optical_distortion[:, None], x.square(), y.square()
+    x, y = (t.expand(len(k), -1) for t in (x, y))
+    powers = torch.stack([torch.ones_like(x), x, x.square()], dim=1)
+    coefficients = torch.stack([1 + k * (y + y.square()), k * (1 + 2 * y), k.expand_as(y)], dim=2)
+    return coefficients @ powers
 
 
 def _inverse_affine(p: AugmentParams, batch: int, height: int, width: int, device: torch.device) -> Tensor:
