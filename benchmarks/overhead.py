@@ -57,7 +57,7 @@ def small_search(trials: int, folder: Path) -> list[float]:
     from tune_digits.screen import Screen
     from tune_digits.study import make_study
     from tune_digits.tune.resources import plan_slots, start_ray
-    from tune_digits.tune.search import run_search
+    from tune_digits.tune.search import run_search, share
 
     raw = {
         "trial": {
@@ -73,7 +73,7 @@ def small_search(trials: int, folder: Path) -> list[float]:
     task = Task("noise", Dataset(images, labels[:, None], np.arange(80), (target,)))
     slots = plan_slots(study.resources, *start_ray())
     run = runs.create_run(folder, "overhead", study.to_yaml(), {}, None)
-    run_search(study, run, task, Fold(0, np.arange(64), np.arange(64, 80)), slots, Screen())
+    run_search(study, run, share(task, study)[1], Fold(0, np.arange(64), np.arange(64, 80)), slots, Screen())
     ends = sorted(path.stat().st_mtime for path in run.path.glob("trials/*/trial.json"))
     return [end - ends[0] for end in ends]
 

@@ -44,7 +44,7 @@ def ours() -> None:
     from tune_digits.screen import Screen
     from tune_digits.study import make_study
     from tune_digits.tune.resources import plan_slots, start_ray
-    from tune_digits.tune.search import run_search
+    from tune_digits.tune.search import run_search, share
 
     raw = {
         "trial": trial_tree({"loguniform": [1e-3, 1e-2]}),
@@ -57,7 +57,7 @@ def ours() -> None:
     slots = plan_slots(study.resources, *start_ray())
     run = runs.create_run(Path("runs"), "benchmark", study.to_yaml(), {}, None)
     fold = Fold(0, np.arange(TRAIN), np.arange(TRAIN, TRAIN + VALID))
-    records = run_search(study, run, task, fold, slots, Screen())
+    records = run_search(study, run, share(task, study)[1], fold, slots, Screen())
     assert [r.epochs for r in records] == [EPOCHS] * TRIALS
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from here import Here
 
 from tune_digits import runs
 from tune_digits.config import TrialConfig
@@ -43,7 +44,7 @@ def tree(**change) -> dict:
 
 
 def shared(data: TrainingData, folder: Path) -> RetrainData:
-    return RetrainData(data, np.arange(N), str(folder), Slots(1, 0, 1))
+    return RetrainData(Here(data), np.arange(N), str(folder), Slots(1, 0, 1))
 
 
 def test_each_snapshot_is_a_member_of_its_own(data, tmp_path) -> None:

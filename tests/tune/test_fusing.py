@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from here import Here
 
 from tune_digits import runs
 from tune_digits.config import Resources, TrialConfig
@@ -58,7 +59,7 @@ def jobs(*numbers: int, folds: int = 3) -> list[FoldJob]:
 def plan(
     run: runs.Run, wanted: list[FoldJob], data: TrainingData, slots: Slots = SLOTS, fuse: str = "auto"
 ) -> list:
-    shared = (data, np.arange(N))
+    shared = (Here(data), np.arange(N))
     return fusing.plan_fusing(
         run, wanted, lambda job: job.config, shared, Resources(fuse=fuse), slots, Screen()
     )
@@ -127,7 +128,7 @@ def test_the_gain_is_measured_and_leaves_everything_as_it_was(data) -> None:
 def test_fused_folds_are_judged_as_folds_alone(data) -> None:
     folds = {i: Fold(i, np.delete(np.arange(N), np.arange(i, N, 3)), np.arange(i, N, 3)) for i in range(3)}
     outside = {"other": (data.images[:9], np.zeros((9, 1), np.int64))}
-    shared = ConfirmData(data, folds, outside, 0, SLOTS)
+    shared = ConfirmData(Here(data), folds, outside, 0, SLOTS)
     wanted = [FoldJob(4, tree(), fold, seed) for fold in range(3) for seed in range(2)]
     together = confirm_folds(tuple(wanted), shared)
     for job, fused in zip(wanted, together, strict=True):
@@ -146,7 +147,8 @@ def test_fused_members_are_saved_as_members_alone_and_taken_up_again(data, tmp_p
     config = tree(epochs=3)
     wanted = member_jobs([(7, config)], 2, "key")
     shared = {
-        way: RetrainData(data, np.arange(N), str(tmp_path / way), SLOTS) for way in ("one", "all", "again")
+        way: RetrainData(Here(data), np.arange(N), str(tmp_path / way), SLOTS)
+        for way in ("one", "all", "again")
     }
     train_members(tuple(wanted), shared["all"])
     for job in wanted:

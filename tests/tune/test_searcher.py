@@ -13,7 +13,7 @@ from tune_digits.errors import ConfigError
 from tune_digits.study import make_study, parse_yaml
 from tune_digits.tune.resources import plan_slots, snap_gpus
 from tune_digits.tune.scheduler import make_scheduler
-from tune_digits.tune.searcher import OptunaSearcher, open_study
+from tune_digits.tune.searcher import OptunaSearcher, left_behind, open_study
 
 TEXT = """
 trial:
@@ -81,6 +81,34 @@ def test_a_trial_left_running_is_handed_out_again_first(tmp_path: Path) -> None:
     assert trial.state == TrialState.COMPLETE
     assert trial.intermediate_values == {1: 0.4, 2: 0.5, 3: 0.6}
     assert again.suggest("y")["number"] == 2
+
+
+def test_a_kill_between_any_two_writes_leaves_no_trial_behind(tmp_path: Path) -> None:
+    journal = tmp_path / "optuna.journal"
+    study = open_study(journal, 0, 2, space())
+    first = OptunaSearcher(study, space(), epochs=3)
+    before = [first.suggest(n) for n in "abcd"]
+    for report in (epoch(1, 0.4), epoch(2, 0.5), epoch(3, 0.6)):
+        first.on_trial_result("a", report)
+        first.on_trial_result("b", report)
+    first.on_trial_complete("a", epoch(3, 0.6))
+    first.on_trial_complete("b", epoch(3, 0.6))
+    study.ask()  # and killed before it had a configuration
+    # the records: the first is over, the end of the second and the start of the fourth were never written
+    again = open_study(journal, 0, 2, space())
+    numbers = left_behind(again, running=[1, 2], over=[0])
+    assert numbers == (1, 2, 3, 4)
+    second = OptunaSearcher(again, space(), epochs=3, unfinished=numbers)
+    handed = [second.suggest(n) for n in "wxyz"]
+    assert handed[:3] == before[1:]
+    assert handed[3]["number"] == 4
+    assert handed[3]["config"]["optimizer"]["name"] in ("sgd", "adamw")
+    for name in "wxyz":
+        second.on_trial_result(name, epoch(1, 0.4))
+        second.on_trial_complete(name, epoch(3, 0.7))
+    values = [t.value for t in open_study(journal, 0, 2, space()).trials]
+    assert values == [0.6, 0.6, 0.7, 0.7, 0.7]  # what was told before stays
+    assert left_behind(open_study(journal, 0, 2, space()), [], range(5)) == ()
 
 
 def test_the_same_seed_proposes_the_same(tmp_path: Path) -> None:

@@ -132,11 +132,11 @@ def search(args: argparse.Namespace) -> int:
 
     from tune_digits import runs
 
-    task, folds, slots = prepare(study, args, screen)
+    task, data, folds, slots = prepare(study, args, screen)
     facts = {"command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), "data": task.describe()}
     facts |= {"seed": study.search.seed, "slots": slots.describe()}
     run = runs.create_run(RUNS, study.name, study.to_yaml(), facts, args.run_dir)
-    return go(study, run, task, folds, slots, screen)
+    return go(study, run, task, data, folds, slots, screen)
 
 
 def resume(args: argparse.Namespace, overrides: dict[str, Any], screen: Screen) -> int:
@@ -151,12 +151,12 @@ def resume(args: argparse.Namespace, overrides: dict[str, Any], screen: Screen) 
             f"--resume goes on with the study of {run.path}: {', '.join(foreign)} cannot change now ({flags} can)"
         )
     study = load_study(run.study_file, overrides)
-    task, folds, slots = prepare(study, args, screen)
-    return go(study, run, task, folds, slots, screen)
+    task, data, folds, slots = prepare(study, args, screen)
+    return go(study, run, task, data, folds, slots, screen)
 
 
-def prepare(study: Study, args: argparse.Namespace, screen: Screen) -> tuple[Task, Any, Any]:
-    """Start Ray, read the data and fold them, saying what was found."""
+def prepare(study: Study, args: argparse.Namespace, screen: Screen) -> tuple[Task, Any, Any, Any]:
+    """Start Ray, read the data and fold them, saying what was found. Returns task, stored data, folds and slots."""
     from dataclasses import replace
     from threading import Thread
 
@@ -206,6 +206,7 @@ def prepare(study: Study, args: argparse.Namespace, screen: Screen) -> tuple[Tas
     from tune_digits.data.folds import make_folds
     from tune_digits.data.subset import subset_rows
     from tune_digits.learn.metrics import metric_of
+    from tune_digits.tune.search import share
 
     screen.say(task.describe())
     train = task.train
@@ -225,7 +226,7 @@ def prepare(study: Study, args: argparse.Namespace, screen: Screen) -> tuple[Tas
     screen.say(f"trainings: {slots.describe()}")
     if not args.address and (warning := oversubscription(slots, others, available_cores())):
         screen.warn(warning)
-    return task, folds, slots
+    return *share(task, study), folds, slots
 
 
 def check_fold_numbers(study: Study, count: int) -> None:
@@ -278,14 +279,14 @@ def check_losses(study: Study, task: Task) -> None:
         check_loss(loss, head_slices(task.targets), len(task.train), study.data.subset)
 
 
-def go(study: Study, run: Run, task: Task, folds: Any, slots: Any, screen: Screen) -> int:
+def go(study: Study, run: Run, task: Task, data: Any, folds: Any, slots: Any, screen: Screen) -> int:
     from tune_digits.tune.confirm import run_confirm
     from tune_digits.tune.search import run_search
 
     screen.say(f"run folder: {run.path}   (tensorboard --logdir {run.path})")
     try:
-        records = run_search(study, run, task, folds[study.search.fold], slots, screen)
-        board = run_confirm(study, run, task, folds, records, slots, screen)
+        records = run_search(study, run, data, folds[study.search.fold], slots, screen)
+        board = run_confirm(study, run, task, data, folds, records, slots, screen)
     except KeyboardInterrupt:
         screen.say(f"\nnothing is lost; go on with: python scripts/search.py --resume {run.path}")
         raise

@@ -30,6 +30,7 @@ from tune_digits.screen import Progress, Screen
 from tune_digits.study import Study
 from tune_digits.tune.resources import Slots
 from tune_digits.tune.search import training_data
+from tune_digits.tune.store import store
 from tune_digits.tune.trainable import TrainingData
 
 
@@ -103,7 +104,7 @@ def build_ensemble(
         title: str, data: TrainingData
     ) -> tuple[list[MemberJob], Manifest, dict[str, Any], np.ndarray]:
         jobs = member_jobs(configs, plan.seeds, _key(data.images, data.proba))
-        shared = RetrainData(data, np.arange(len(data.images)), str(folder.resolve()), slots)
+        shared = RetrainData(store(data), np.arange(len(data.images)), str(folder.resolve()), slots)
         retrain(jobs, shared, run, study.resources, screen, title)
         manifest = _manifest(jobs, task, plan, study.data)
         return (
@@ -112,7 +113,6 @@ def build_ensemble(
             *_judge(manifest, folder, task, metric_of(study.cv, task.targets), device, screen),
         )
 
-    data = training_data(task.train, study)
     jobs, manifest, figures, test_vote = train_and_judge("retrain", data)
     rounds = [{"pseudo_labels": 0, **figures}]
     if plan.pseudo is not None and task.test is not None:

@@ -22,6 +22,7 @@ from tune_digits.screen import Progress, Screen
 from tune_digits.tune.fusing import plan_fusing
 from tune_digits.tune.jobs import run_jobs
 from tune_digits.tune.resources import Slots
+from tune_digits.tune.store import Stored
 from tune_digits.tune.trainable import Part, TrainingData, train_parts
 
 # neither the search's seeds nor the confirmation's
@@ -53,7 +54,7 @@ class MemberJob:
 class RetrainData:
     """What all members share. rows int64 (n,): the samples to train on."""
 
-    training: TrainingData
+    training: Stored[TrainingData]
     rows: np.ndarray
     folder: str
     slots: Slots
@@ -84,7 +85,7 @@ def train_members(jobs: tuple[MemberJob, ...], shared: RetrainData) -> None:
         Part(shared.rows, SEEDS + job.seed, 0, state_file(Path(shared.folder) / job.file)) for job in jobs
     ]
     lost = []
-    trained = train_parts(config, shared.training, parts, shared.slots)
+    trained = train_parts(config, shared.training.get(), parts, shared.slots)
     for job, (state, _) in zip(jobs, trained, strict=True):
         last = state.history[-1]
         if math.isfinite(last.train_loss):

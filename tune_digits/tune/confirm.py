@@ -23,7 +23,8 @@ from tune_digits.study import Study
 from tune_digits.tune.fusing import plan_fusing
 from tune_digits.tune.jobs import run_jobs
 from tune_digits.tune.resources import Slots
-from tune_digits.tune.search import rank, training_data
+from tune_digits.tune.search import rank
+from tune_digits.tune.store import Stored
 from tune_digits.tune.trainable import Part, TrainingData, train_parts
 
 # far from the seeds of any search, which count from the study's own
@@ -44,7 +45,7 @@ class FoldJob:
 class ConfirmData:
     """What all confirming trainings share. holdouts: name -> (images, labels int64 (n, T))."""
 
-    training: TrainingData
+    training: Stored[TrainingData]
     folds: dict[int, Fold]
     holdouts: dict[str, tuple[np.ndarray, np.ndarray]]
     base_seed: int
@@ -64,15 +65,16 @@ def confirm_folds(jobs: tuple[FoldJob, ...], shared: ConfirmData) -> list[FoldRe
     parts = [
         Part(shared.folds[job.fold].train_idx, FRESH + shared.base_seed + job.seed, job.fold) for job in jobs
     ]
-    trained = train_parts(config, shared.training, parts, shared.slots)
+    data = shared.training.get()
+    trained = train_parts(config, data, parts, shared.slots)
     return [
-        judge_fold(job, config, shared, state, on_device)
+        judge_fold(job, config, shared, data, state, on_device)
         for job, (state, on_device) in zip(jobs, trained, strict=True)
     ]
 
 
 def judge_fold(
-    job: FoldJob, config: TrialConfig, shared: ConfirmData, state: Any, on_device: Any
+    job: FoldJob, config: TrialConfig, shared: ConfirmData, data: TrainingData, state: Any, on_device: Any
 ) -> FoldResult:
     """What a TrainState says of its fold's validation part, and of the holdouts; on_device: its DeviceData."""
     import torch
@@ -80,7 +82,7 @@ def judge_fold(
     from tune_digits.learn.metrics import score
     from tune_digits.learn.predict import predict_proba
 
-    fold, data = shared.folds[job.fold], shared.training
+    fold = shared.folds[job.fold]
     heads = head_slices(data.targets)
     device = on_device.images.device
 
@@ -109,6 +111,7 @@ def run_confirm(
     study: Study,
     run: Run,
     task: Task,
+    data: Stored[TrainingData],
     folds: Sequence[Fold],
     records: list[TrialRecord],
     slots: Slots,
@@ -126,7 +129,7 @@ def run_confirm(
         if not run.fold_file(r.number, fold.index, seed).exists()
     ]
     shared = ConfirmData(
-        training_data(task.train, study),
+        data,
         {f.index: f for f in used},
         {name: (d.images, d.labels) for name, d in task.holdouts.items()},
         study.search.seed,
@@ -141,9 +144,7 @@ def run_confirm(
     }
     if jobs:
         some = used[0].train_idx
-        groups = plan_fusing(
-            run, jobs, lambda job: job.config, (shared.training, some), study.resources, slots, screen
-        )
+        groups = plan_fusing(run, jobs, lambda job: job.config, (data, some), study.resources, slots, screen)
         with screen.watch(progress):
             for group, results in run_jobs(confirm_folds, groups, shared, slots):
                 progress.done += len(group)

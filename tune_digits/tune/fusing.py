@@ -12,7 +12,8 @@ from tune_digits.runs import Run, cpu_model
 from tune_digits.screen import Screen
 from tune_digits.tune.jobs import run_jobs
 from tune_digits.tune.resources import Slots, use_slots
-from tune_digits.tune.trainable import TrainingData
+from tune_digits.tune.store import Stored
+from tune_digits.tune.trainable import TrainingData, teacher_of
 
 Job = TypeVar("Job")
 # knobs of a model that change no tensor's shape
@@ -30,15 +31,15 @@ def shape_of(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure(
-    job: tuple[dict[str, Any], int], shared: tuple[TrainingData, np.ndarray, Slots]
+    job: tuple[dict[str, Any], int], shared: tuple[Stored[TrainingData], np.ndarray, Slots]
 ) -> dict[str, Any]:
     """How many trainings of (configuration, most) to fuse on this worker's device, and what was seen."""
     from tune_digits.learn.batches import to_device
     from tune_digits.learn.fused import why_apart
     from tune_digits.learn.fusing_gain import best_number
-    from tune_digits.tune.trainable import teacher_of
 
-    (tree, most), (data, rows, slots) = job, shared
+    (tree, most), (stored, rows, slots) = job, shared
+    data = stored.get()
     config = TrialConfig.model_validate(tree)
     device = use_slots(slots)
     if reason := why_apart(config):
@@ -52,7 +53,7 @@ def plan_fusing(
     run: Run,
     jobs: Sequence[Job],
     config_of: Callable[[Job], dict[str, Any]],
-    shared: tuple[TrainingData, np.ndarray],
+    shared: tuple[Stored[TrainingData], np.ndarray],
     resources: Resources,
     slots: Slots,
     screen: Screen,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tune_digits.data.dataset import Dataset, Task
@@ -12,6 +14,7 @@ from tune_digits.runs import Run, TrialRecord
 from tune_digits.screen import Progress, Screen
 from tune_digits.study import Study
 from tune_digits.tune.resources import Slots, share_waiting_workers
+from tune_digits.tune.store import Stored, store
 from tune_digits.tune.trainable import TrainingData, train_trial
 
 
@@ -31,8 +34,15 @@ def one_hot(dataset: Dataset) -> np.ndarray:
     return np.ascontiguousarray(np.concatenate(columns, axis=1))
 
 
+def share(task: Task, study: Study) -> tuple[Task, Stored[TrainingData]]:
+    """Store what the trainings share. The images of the returned task are those in the store, so that nothing keeps
+    a second copy of them where the caller lets go of the first."""
+    stored = store(training_data(task.train, study))
+    return replace(task, train=replace(task.train, images=stored.get().images)), stored
+
+
 def run_search(
-    study: Study, run: Run, task: Task, fold: Fold, slots: Slots, screen: Screen
+    study: Study, run: Run, data: Stored[TrainingData], fold: Fold, slots: Slots, screen: Screen
 ) -> list[TrialRecord]:
     """Run the trials that the study still wants, and return all that are on record.
 
@@ -43,12 +53,11 @@ def run_search(
 
     from tune_digits.tune.hparams import write_columns
     from tune_digits.tune.scheduler import make_scheduler
-    from tune_digits.tune.searcher import OptunaSearcher, open_study
+    from tune_digits.tune.searcher import OptunaSearcher, left_behind, open_study
     from tune_digits.tune.tracking import Tracker
 
     records = run.trials()
     over = [r for r in records if r.state != "running"]
-    unfinished = tuple(r.number for r in records if r.state == "running")
     left = study.search.trials - len(over)
     progress = Progress("search", total=max(study.search.trials, len(over)), done=len(over))
     if left > 0:
@@ -57,10 +66,12 @@ def run_search(
         optuna_study = open_study(
             run.journal, study.search.seed + len(records), study.search.startup_trials, study.space
         )
+        running = [r.number for r in records if r.state == "running"]
+        unfinished = left_behind(optuna_study, running, [r.number for r in over])
         searcher = OptunaSearcher(optuna_study, study.space, study.epochs, unfinished)
         trainable = tune.with_parameters(
             train_trial,
-            data=training_data(task.train, study),
+            data=data,
             train_rows=fold.train_idx,
             valid_rows=fold.valid_idx,
             run_path=str(run.path.resolve()),

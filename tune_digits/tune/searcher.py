@@ -10,6 +10,7 @@ import json
 import math
 import warnings
 from collections import deque
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,17 @@ def open_study(journal: Path, seed: int, startup_trials: int, space: Space) -> o
     return study
 
 
+def left_behind(study: optuna.Study, running: Collection[int], over: Collection[int]) -> tuple[int, ...]:
+    """Numbers of the trials that an interrupted run left unfinished: on record as `running`, or known to Optuna alone."""
+    asked = {t.number for t in study.get_trials(deepcopy=False) if t.state == TrialState.RUNNING}
+    return tuple(sorted((asked | set(running)) - set(over)))
+
+
 class OptunaSearcher(Searcher):
     """Asks Optuna for configurations, and tells it of every epoch and of how each trial ended.
 
-    unfinished: numbers of trials that an interrupted run left behind; they are handed out first.
+    unfinished: numbers of trials that an interrupted run left behind; they are handed out first. A kill may have come
+    between any two writes: their configuration may not be chosen yet, or their end be told already.
     """
 
     def __init__(
@@ -66,14 +74,19 @@ class OptunaSearcher(Searcher):
         self._epochs = epochs
         self._unfinished = deque(unfinished)
         self._trials: dict[str, optuna.Trial] = {}
+        self._told: set[str] = set()  # whose end the study knows from before
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
         if self._unfinished:
             frozen = self._study.trials[self._unfinished.popleft()]
             trial = optuna.Trial(self._study, frozen._trial_id)
-            config = json.loads(frozen.user_attrs["config"])
+            if frozen.state.is_finished():
+                self._told.add(trial_id)
         else:
             trial = self._study.ask()
+        if "config" in trial.user_attrs:
+            config = json.loads(trial.user_attrs["config"])
+        else:
             config = self._space.suggest(trial)
             trial.set_user_attr("config", json.dumps(config))
         self._trials[trial_id] = trial
@@ -81,6 +94,8 @@ class OptunaSearcher(Searcher):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         trial = self._trials[trial_id]
+        if trial_id in self._told:
+            return
         with warnings.catch_warnings():
             # a trial taken up again reports the epochs before the crash once more
             warnings.simplefilter("ignore", UserWarning)
@@ -95,6 +110,8 @@ class OptunaSearcher(Searcher):
             # the report on which a trial ends comes here alone
             self.on_trial_result(trial_id, result)
         trial = self._trials.pop(trial_id)
+        if trial_id in self._told:
+            return
         if error or not result or "score" not in result:
             self._study.tell(trial.number, state=TrialState.FAIL)
         elif result["epoch"] < self._epochs or not math.isfinite(result["train_loss"]):

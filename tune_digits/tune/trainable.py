@@ -19,13 +19,14 @@ from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Target, head_slices
 from tune_digits.learn.metrics import Metric
 from tune_digits.tune.resources import Slots, quick_imports, use_slots
+from tune_digits.tune.store import Stored
 
 SAVE_EVERY = 5.0  # seconds; what a crash may cost
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """What all trainings of a phase share, once in Ray's object store and read there without a copy.
+    """What all trainings of a phase share.
 
     images uint8 (N, C, H, W); proba float32 (N, K), the labels as probabilities. pseudo: so many of the last rows
     are pseudo-labels, of which a teacher's file knows nothing.
@@ -167,7 +168,7 @@ def _train_fused(
 
 def train_trial(
     config: dict[str, Any],
-    data: TrainingData,
+    data: Stored[TrainingData],
     train_rows: np.ndarray,
     valid_rows: np.ndarray,
     run_path: str,
@@ -181,6 +182,6 @@ def train_trial(
     trial = TrialConfig.model_validate(config["config"])
     state_file = runs.Run(Path(run_path)).trial_state(config["number"])
     for report, _, _ in train(
-        trial, data, train_rows, valid_rows, seed=seed, fold=fold, slots=slots, state_file=state_file
+        trial, data.get(), train_rows, valid_rows, seed=seed, fold=fold, slots=slots, state_file=state_file
     ):
         tune.report(asdict(report))
