@@ -1,7 +1,7 @@
 """Does a search slow down as it grows, and does its memory grow with the number of trials?
 
 time     2,000 trials that train next to nothing: wall time per trial of the last 200 against the first 200
-memory   proportional set size (Linux) of all processes of a search: over 200,000 images with 2 and with 12 trials, and
+memory   proportional set size (Linux) of all processes of a search: over 200,000 images with 24 and with 200 trials, and
          over 3,000 images, which is what a search holds besides the data
 """
 
@@ -105,10 +105,12 @@ def big_search(trials: int, count: int) -> None:
         "noise", Dataset(images, labels[:, None], np.arange(count), (Target("digit", tuple("0123456789")),))
     )
     slots = plan_slots(study.resources, *start_ray())
+    task, data = share(task, study)
+    del images  # the store holds them now
     run = runs.create_run(Path("runs"), "growth", study.to_yaml(), {}, None)
     # trained on a few, all of them in memory
     fold = Fold(0, np.arange(2000), np.arange(2000, 3000))
-    run_search(study, run, share(task, study)[1], fold, slots, Screen())
+    run_search(study, run, data, fold, slots, Screen())
 
 
 def main() -> None:
@@ -118,7 +120,7 @@ def main() -> None:
     args = parser.parse_args()
     memory = {
         f"{trials} trials, {count} images": peak_memory(trials, count)
-        for trials, count in ((2, 3000), (2, args.images), (12, args.images))
+        for trials, count in ((24, 3000), (24, args.images), (200, args.images))
     }
     results = {
         "memory": {

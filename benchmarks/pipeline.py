@@ -23,6 +23,7 @@ import torch
 
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Target
+from tune_digits.learn.allocator import keep_freed_memory
 from tune_digits.learn.fit import evaluate, fit, start_training, to_device
 from tune_digits.learn.losses import loss_per_sample
 from tune_digits.learn.metrics import ACCURACY
@@ -133,6 +134,7 @@ def main() -> None:
     parser.add_argument("--only", help="one model, by its name and knobs as they are printed")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as every worker of a search does
     results = {}
     for model in MODELS:
         name = " ".join(f"{k} {v}" if k != "name" else str(v) for k, v in model.items())

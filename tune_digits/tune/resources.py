@@ -221,8 +221,12 @@ def use_slots(slots: Slots):  # -> torch.device; torch is imported by workers, n
     """In a worker: as many threads as the training has cores, its device, and no more than its part of the GPU."""
     import torch
 
+    from tune_digits.learn.allocator import keep_freed_memory
+
     torch.set_num_threads(slots.threads)
     if not slots.gpus:
+        # lean_cnn trains 1.05 to 1.08 times as fast (one core, 28x28, batches of 128)
+        keep_freed_memory()
         return torch.device("cpu")
     if slots.gpus < 1:
         # a fraction is only bookkeeping to Ray: without this one trial can take all of the memory
