@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 from typing import Any
 
 import pytest
@@ -31,8 +32,8 @@ def many_of(image: torch.Tensor, knobs: dict[str, Any], n: int) -> tuple[torch.T
     """n augmented copies (n, C, H, W) of one image, by each backend."""
     batched = augment.augment(image.repeat(n, 1, 1, 1), Augment(**knobs), generator())
     one = image[None].mul(255).round().byte()
-    (threaded,) = albumentations(one, [torch.zeros(n, dtype=torch.int64)], Augment(**knobs))
-    return batched, threaded
+    (per_image,) = albumentations(one, [torch.zeros(n, dtype=torch.int64)], Augment(**knobs))
+    return batched, per_image
 
 
 @pytest.mark.parametrize("size", [(28, 28), (16, 24)], ids=str)
@@ -79,23 +80,23 @@ def test_both_backends_mean_the_same(knobs):
         image = image * torch.tensor([1.0, 0.6, 0.2])[:, None, None]  # orange
     elif set(knobs) & {"hflip", "vflip", "shear", "optical_distortion"} and "rotate" not in knobs:
         image = image.roll((5, 6), (1, 2))  # away from the centre, which they leave alone
-    batched, threaded = many_of(image, knobs, n)
+    batched, per_image = many_of(image, knobs, n)
     rounding = 2 / 255  # uint8 between the steps; RandomGamma rounds down
     if "perspective" in knobs and len(knobs) > 1:
         rounding = 0.03  # albumentations samples the image five times in a row, which blurs it
     # Difference of two means of n: 5 standard errors.
     noise_floor = 5 * batched.std(0) * math.sqrt(2 / n)
-    assert ((batched.mean(0) - threaded.mean(0)).abs() <= noise_floor + rounding).all()
-    torch.testing.assert_close(batched.std(0), threaded.std(0), atol=0.02, rtol=0.12)
-    spreads = torch.stack([centres_of_mass(images).std(0) for images in (batched, threaded)])
+    assert ((batched.mean(0) - per_image.mean(0)).abs() <= noise_floor + rounding).all()
+    torch.testing.assert_close(batched.std(0), per_image.std(0), atol=0.02, rtol=0.12)
+    spreads = torch.stack([centres_of_mass(images).std(0) for images in (batched, per_image)])
     torch.testing.assert_close(spreads[0], spreads[1], atol=0.03, rtol=0.08)
-    intensity = torch.stack([images.mean((1, 2, 3)).std() for images in (batched, threaded)])
+    intensity = torch.stack([images.mean((1, 2, 3)).std() for images in (batched, per_image)])
     torch.testing.assert_close(intensity[0], intensity[1], atol=0.001, rtol=0.08)
     # The test can fail: the draws vary, and by more than its tolerance.
     assert batched.std(0).max() > 0.02
 
 
-def test_albumentations_does_not_depend_on_the_number_of_threads():
+def test_albumentations_does_not_depend_on_the_number_of_workers():
     images = noise(300, 1, 12, 12).mul(255).byte()
     batches = [
         torch.arange(0, 150),
@@ -147,7 +148,9 @@ def test_albumentations_reader_may_stop_early():
     endless = iter(lambda: torch.arange(64), None)
     batches = augment_batches(images, endless, Augment(rotate=10), 0, 2)
     assert next(batches).shape == (64, 1, 8, 8)
+    assert len(multiprocessing.active_children()) == 2
     batches.close()
+    assert not multiprocessing.active_children()
 
 
 SERIALIZED = {

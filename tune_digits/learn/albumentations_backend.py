@@ -1,4 +1,4 @@
-"""Augmentation per image, with albumentations in threads: any of its pipelines, or the config's own knobs.
+"""Augmentation per image, with albumentations in processes: any of its pipelines, or the config's own knobs.
 
 Import this module only where the backend is asked for: albumentations takes seconds to load.
 
@@ -6,18 +6,17 @@ The knobs mean here what they mean in `augment/`; the transforms that say someth
 in `albumentations_transforms.py`. Stock behaviour is what `augment.pipeline` is for. Between transforms an image is
 uint8 and therefore rounded, and each geometric transform samples anew, where the other backend samples once: rotate,
 shift, zoom and shear are one A.Affine as long as all of them always happen together.
-On small images threads gain little: most of the time goes into albumentations' Python, under its one lock.
+On small images threads gain nothing: most of the time goes into albumentations' Python, under its one lock.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import queue
 import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Any
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # or it asks the network for a newer version when imported
@@ -27,6 +26,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from tune_digits.config import Augment
 from tune_digits.errors import ConfigError
@@ -45,8 +45,7 @@ from tune_digits.learn.albumentations_transforms import (
 )
 from tune_digits.learn.augment.magnitudes import TONES, crop_margin, is_identity, magnitudes, probability
 
-CHUNK = 64  # images per task and per seed; a constant, so that results do not depend on the number of threads
-AHEAD = 2  # batches being made while one is in use
+CHUNK = 64  # images per task and per seed; a constant, so that results do not depend on the number of workers
 AFFINE = ("rotate", "shift", "zoom", "shear")
 
 
@@ -192,40 +191,52 @@ def augment_batches(
 ) -> Iterator[Tensor]:
     """Augmented batches float32 (B, C, H, W) in [0, 1] of images uint8 (N, C, H, W) on the CPU, in order.
 
-    Each of `index_batches` is int64 (B,). The result depends on `seed` and not on `workers`, the number of
-    threads. OpenCV's own threads are switched off in this process: on small images they only get in the way.
+    Each of `index_batches` is int64 (B,). The result depends on `seed` and not on `workers`, the number of processes
+    at work; with 1 it is this one. OpenCV's own threads are switched off: on small images they only get in the way.
     """
-    channels, height, width = images.shape[1:]
-    if is_identity(config, channels):
+    if is_identity(config, images.shape[1]):
         yield from (images[index].float().div_(255) for index in index_batches)
         return
     cv2.setNumThreads(0)
-    # A pipeline holds its random state, so each thread takes one of its own while it works.
-    idle: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
-    for _ in range(workers):
-        idle.put(_nodes(build_pipeline(config, height, width, channels)))
+    chunks_of: deque[int] = deque()
 
-    def run(index: Tensor, place: tuple[int, int]) -> np.ndarray:
-        nodes = idle.get()
-        try:
-            _seed(nodes, (seed, *place))
-            chunk = images[index].permute(0, 2, 3, 1).contiguous().numpy()
-            return np.stack([nodes[0](image=image)["image"] for image in chunk])
-        finally:
-            idle.put(nodes)
+    # Both ways arrays, which travel through a pipe: tensors would need room in /dev/shm.
+    def tasks() -> Iterator[tuple[np.ndarray, tuple[int, ...]]]:
+        for number, index in enumerate(index_batches):
+            chunks = index.split(CHUNK)
+            chunks_of.append(len(chunks))
+            yield from ((chunk.numpy(), (seed, number, i)) for i, chunk in enumerate(chunks))
 
-    with ThreadPoolExecutor(workers, thread_name_prefix="augment") as pool:
-        pending: deque[list[Future[np.ndarray]]] = deque()
-        try:
-            for number, index in enumerate(index_batches):
-                chunks = index.split(CHUNK)
-                pending.append([pool.submit(run, chunk, (number, i)) for i, chunk in enumerate(chunks)])
-                if len(pending) > AHEAD:
-                    yield _collect(pending.popleft())
-            while pending:
-                yield _collect(pending.popleft())
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)  # the reader may stop early
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="This DataLoader will create")  # more than there are cores
+        done = iter(
+            DataLoader(
+                _Augmented(images, config),
+                batch_size=None,
+                sampler=tasks(),
+                collate_fn=np.asarray,
+                num_workers=0 if workers == 1 else workers,
+                generator=torch.Generator(),  # or it would draw from PyTorch's global numbers
+            )
+        )
+    for first in done:
+        batch = np.concatenate([first, *islice(done, chunks_of.popleft() - 1)])
+        yield torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous().float().div_(255)
+
+
+class _Augmented(Dataset[np.ndarray]):
+    """Its items, uint8 (n, H, W, C), are asked for by rows (n,) and the entropy of their random numbers."""
+
+    def __init__(self, images: Tensor, config: Augment) -> None:
+        channels, height, width = images.shape[1:]
+        self.images = images
+        self.nodes = _nodes(build_pipeline(config, height, width, channels))
+
+    def __getitem__(self, task: tuple[np.ndarray, tuple[int, ...]]) -> np.ndarray:
+        index, entropy = task
+        _seed(self.nodes, entropy)
+        chunk = self.images[torch.from_numpy(index)].permute(0, 2, 3, 1).contiguous().numpy()
+        return np.stack([self.nodes[0](image=image)["image"] for image in chunk])
 
 
 # ── helpers ──────────────────────────────────────────────────────────────────────────────────────────
@@ -262,8 +273,3 @@ def _seed(nodes: list[Any], entropy: tuple[int, ...]) -> None:
     brightness and gamma, say, would always be drawn alike."""
     for node, seed in zip(nodes, np.random.SeedSequence(entropy).generate_state(len(nodes)), strict=True):
         node.set_random_seed(int(seed))
-
-
-def _collect(chunks: list[Future[np.ndarray]]) -> Tensor:
-    batch = torch.from_numpy(np.concatenate([chunk.result() for chunk in chunks]))
-    return batch.permute(0, 3, 1, 2).contiguous().float().div_(255)
