@@ -5,7 +5,12 @@
 Three chains on the same digits, from uint8 to a float32 batch: `core` does affine, elastic, brightness, contrast, gamma
 and cutout, `full` every operation that a grey image knows, all of them on every image; `common` is `full` without grid
 distortion and GridMask, which kornia lacks. The chains take turns within one process, so that a slower minute
-of the machine slows all of them; the numbers are medians of CPU seconds. Writes benchmarks/results/augmentation.json.
+of the machine slows all of them; the numbers are medians of CPU seconds. As in every worker of a search, the memory
+that is freed stays with the process.
+
+Then the albumentations backend against a DataLoader that calls the same pipeline on each image, with as many workers,
+in seconds of a clock; and the part of an epoch of lean_cnn (width 32, depth 2) that the batched augmentation takes.
+Writes benchmarks/results/augmentation.json.
 """
 
 from __future__ import annotations
@@ -14,22 +19,30 @@ import argparse
 import datetime
 import importlib.metadata
 import json
+import os
 import platform
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from common import random_images, ratio, take_turns
+from pipeline import Loop
 from sklearn.datasets import load_digits
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from tune_digits.config import Augment
-from tune_digits.learn.albumentations_backend import A, augment_batches
+from tune_digits.learn.albumentations_backend import A, augment_batches, build_pipeline
+from tune_digits.learn.allocator import keep_freed_memory
 from tune_digits.learn.augment import augment
 
 SIDE = 28
+LEAN_CNN = {"name": "lean_cnn", "width": 32, "depth": 2}
+BATCH = 128  # of training, and of the DataLoader
 CORE = Augment(
     rotate=15,
     shift=0.1,
@@ -144,6 +157,65 @@ def rates(chains: dict[str, Callable[[], Tensor]], batch: int, rounds: int) -> d
     return {name: batch / statistics.median(times[1:]) for name, times in seconds.items()}
 
 
+class PerImage(Dataset[Tensor]):
+    """What one writes with a DataLoader: uint8 images (N, 1, 28, 28), each changed when it is asked for."""
+
+    def __init__(self, images: Tensor, config: Augment) -> None:
+        self.images = images.permute(0, 2, 3, 1).contiguous().numpy()
+        self.pipeline = build_pipeline(config, SIDE, SIDE, 1)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, row: int) -> Tensor:
+        out = self.pipeline(image=self.images[row])["image"]
+        return torch.from_numpy(out).permute(2, 0, 1).float().div_(255)
+
+
+def against_data_loader(workers: int, rounds: int, count: int = 7680) -> dict[str, float]:
+    """Images per second of the backend and of a DataLoader whose workers stay between epochs; the first epoch warms up."""
+    images = digits(1536).repeat(count // 1536, 1, 1, 1)
+    loader = DataLoader(
+        PerImage(images, CORE), BATCH, shuffle=True, num_workers=workers, persistent_workers=True
+    )
+    sides = {
+        "backend": lambda: augment_batches(images, torch.randperm(count).split(BATCH), CORE, 0, workers),
+        "data_loader": lambda: loader,
+    }
+
+    def rate(side: str) -> float:
+        start = time.perf_counter()
+        seen = sum(len(batch) for batch in sides[side]())
+        return seen / (time.perf_counter() - start)
+
+    seen = take_turns({side: lambda side=side: rate(side) for side in sides}, rounds + 1)
+    seen = {side: rates[1:] for side, rates in seen.items()}
+    out = {f"{side}_images_per_second": round(statistics.median(rates)) for side, rates in seen.items()}
+    return {**out, "backend_over_data_loader": ratio(seen["backend"], seen["data_loader"])}
+
+
+def part_of_epoch(config: Augment, rounds: int, count: int = 2048) -> dict[str, float]:
+    """CPU seconds of the augmentation of as many images over those of an epoch of `fit` with it."""
+    pixels, labels = random_images(count + BATCH)
+    proba = np.eye(10, dtype=np.float32)[labels]
+    raw = {
+        "model": LEAN_CNN,
+        "augment": config.model_dump(exclude_defaults=True),
+        "train": {"batch_size": BATCH},
+    }
+    loop = Loop(raw, pixels, proba, count, rounds + 1)
+    run = batched(digits(512), config)
+
+    def alone() -> float:
+        start = time.process_time()
+        for _ in range(8):
+            run()
+        return (time.process_time() - start) / (8 * 512)
+
+    seen = take_turns({"alone": alone, "epoch": loop.seconds_per_image}, rounds + 1)
+    return ratio(seen["alone"][1:], seen["epoch"][1:])
+
+
 def cpu_model() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -161,6 +233,8 @@ def main() -> None:
     args = parser.parse_args()
 
     torch.set_num_threads(1)
+    keep_freed_memory()
+    load = os.getloadavg()[0]
     images = digits(args.batch)
     chains = {
         "core, batched": batched(images, CORE),
@@ -183,6 +257,10 @@ def main() -> None:
         times = measured[name.split(",")[0] + ", batched"] / rate
         print(f"{name:28}{rate:10,.0f} images/s   batched is {times:6.1f} times as fast")
 
+    parts = {name: part_of_epoch(config, 3) for name, config in (("core", CORE), ("full", FULL))}
+    loaders = {f"{workers} workers": against_data_loader(workers, 7) for workers in (1, 2)}
+    print(json.dumps({"part of an epoch": parts, "core, albumentations": loaders}, indent=1))
+
     RESULT.parent.mkdir(exist_ok=True)
     record = {
         "date": datetime.date.today().isoformat(),
@@ -199,6 +277,9 @@ def main() -> None:
         },
         "clock": "CPU seconds of the process",
         "images_per_second": {name: round(rate) for name, rate in measured.items()},
+        "part_of_an_epoch": {"model": LEAN_CNN, **parts},
+        "albumentations_against_a_data_loader": {"chain": "core", "clock": "wall", "batch": BATCH, **loaders},
+        "load_average": {"before": load, "after": os.getloadavg()[0]},
     }
     RESULT.write_text(json.dumps(record, indent=2) + "\n")
 
