@@ -3,7 +3,7 @@
 help          `search.py --help`, whole process
 first_epoch   from the command to the first epoch's record, bundled digits, two trials side by side
 per_trial     wall time per trial of 24 trials that train next to nothing, two at once, actors reused
-checkpoint    saving a state of 1 MB and reporting an epoch's record
+checkpoint    saving a state of 1 MB and recording an epoch
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -94,13 +95,16 @@ def checkpoint_seconds() -> float:
     import torch
 
     from tune_digits import runs
+    from tune_digits.learn.epoch import EpochReport
 
     state = {f"layer{i}": torch.rand(64, 128) for i in range(32)}  # 1 MB
     with tempfile.TemporaryDirectory() as folder:
-        times = []
+        run, times = runs.Run(Path(folder)), []
         for epoch in range(20):
+            report = asdict(EpochReport(epoch + 1, 0.1, 0.1, 0.9, 1e-3, 1.0, 0.1, 1e3))
             started = time.perf_counter()
-            runs.write_tensors(Path(folder) / "state.safetensors", state, {"step": epoch})
+            runs.write_tensors(run.trial_state(0), state, {"step": epoch})
+            run.append_epoch(0, report)
             times.append(time.perf_counter() - started)
     return statistics.median(times)
 

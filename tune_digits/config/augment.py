@@ -45,7 +45,8 @@ class Augment(Part):
     """
 
     backend: Literal["batched", "albumentations"] = Field(
-        "batched", description="batched: on the device, whole batches; albumentations: per image in threads"
+        "batched",
+        description="batched: on the device, whole batches; albumentations: per image, in as many processes as a training has cores",
     )
     strength: float = Field(
         1.0,

@@ -20,8 +20,9 @@ from tune_digits.learn import augment, mix
 from tune_digits.learn.predict import laid_out, to_float
 from tune_digits.learn.state import derive_seed
 
-# several small batches are augmented in one go: below about this many images the fixed cost per call shows
-AUGMENT_TOGETHER = 1024
+# several small batches are augmented in one go: below about this many images the fixed cost per call shows, above it
+# larger images leave the cache
+AUGMENT_TOGETHER = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def batches(
     """One pass over `rows`, int64 (n,), in an order and with changes that `seed` alone decides.
 
     The sizes of the batches differ by one at most, so that no sample is left out and none stands alone. mixes:
-    whether config.mix is on. workers: threads of the albumentations backend.
+    whether config.mix is on. workers: processes of the albumentations backend; with 1 it works in this one.
     """
     generator = torch.Generator(data.images.device).manual_seed(seed)
     # mixing reads its random numbers on the host, for which a GPU's generator would make it wait

@@ -84,7 +84,7 @@ def fit(
     """Train `state` in place until the training `is_over`, yielding after each epoch.
 
     train_rows, valid_rows: int64 (n,) rows of data, on its device. seed and fold seed each epoch's shuffle,
-    augmentation, mixing and dropout. workers: threads of the albumentations backend. A training whose loss is no
+    augmentation, mixing and dropout. workers: processes of the albumentations backend. A training whose loss is no
     longer finite yields that epoch (score 0) and ends. data.teacher is there if and only if
     config.loss.teacher_weight > 0.
     """
