@@ -111,7 +111,7 @@ def test_the_best_number_is_where_the_gains_end(monkeypatch) -> None:
     assert choose({2: 1.8, 4: 3.0, 8: 2.9, 16: 9.9}, 20) == (4, [2, 4, 8])
     assert choose({2: 0.6, 4: 9.9}, 20) == (1, [2])
     assert choose({2: 1.05, 4: 1.02}, 20) == (1, [2, 4])
-    assert choose({2: 1.8, 4: 3.0}, 5) == (4, [2, 4])
+    assert choose({2: 1.8, 4: 3.0, 5: 3.2}, 5) == (5, [2, 4, 5])
     assert choose({2: 1.2, 4: 0.0}, 9) == (2, [2, 4])  # 0: out of memory
     assert choose({}, 1) == (1, [])
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import time
-import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -75,36 +74,29 @@ def fit_fused(
         Loop(m.state, config, data, m.rows, data.targets[m.rows].sum(0), (m.seed, m.fold), workers)
         for m in members
     ]
-    if (
-        len(
-            {(loop.steps, m.state.step, len(m.state.history)) for loop, m in zip(loops, members, strict=True)}
-        )
-        > 1
-    ):
+    lengths = {(loop.steps, loop.state.step, len(loop.state.history)) for loop in loops}
+    if len(lengths) > 1:
         raise ValueError("trainings of different length cannot be fused")
     snapshot_at = snapshot_epochs(config.schedule, config.train)
     fused = _Fused(loops)
-    with warnings.catch_warnings():
-        # the mean over positions goes network by network: a small part of the step
-        warnings.filterwarnings("ignore", message=".*performance drop.*")
-        for epoch in range(len(members[0].state.history), config.train.epochs):
-            started = time.perf_counter()
-            means, lr = fused.train_epoch(epoch)
-            for loop in loops:
-                average_epoch(loop, epoch)
-            seconds = (time.perf_counter() - started) / len(loops)
-            for loop, mean in zip(loops, means, strict=True):
-                state = loop.state
-                if is_over(state.history, config.train):
-                    continue
-                rate = len(loop.rows) / seconds
-                state.history.append(EpochReport(epoch + 1, mean, None, None, lr, seconds, 0.0, rate))
-                if epoch + 1 in snapshot_at:
-                    state.take_snapshot(epoch + 1)
-            fused.share_optimizer()
-            yield [loop.state.history[-1] for loop in loops]
-            if all(is_over(loop.state.history, config.train) for loop in loops):
-                break
+    for epoch in range(len(members[0].state.history), config.train.epochs):
+        started = time.perf_counter()
+        means, lr = fused.train_epoch(epoch)
+        for loop in loops:
+            average_epoch(loop, epoch)
+        seconds = (time.perf_counter() - started) / len(loops)
+        for loop, mean in zip(loops, means, strict=True):
+            state = loop.state
+            if is_over(state.history, config.train):
+                continue
+            rate = len(loop.rows) / seconds
+            state.history.append(EpochReport(epoch + 1, mean, None, None, lr, seconds, 0.0, rate))
+            if epoch + 1 in snapshot_at:
+                state.take_snapshot(epoch + 1)
+        fused.share_optimizer()
+        yield [loop.state.history[-1] for loop in loops]
+        if all(is_over(loop.state.history, config.train) for loop in loops):
+            break
     fused.part()
 
 
@@ -116,6 +108,7 @@ class _Fused:
         self.device = self.data.images.device
         models = [loop.state.model for loop in loops]
         self.skeleton = copy.deepcopy(models[0]).train()
+        _reduce_means(self.skeleton)
         self.dropouts = _take_out_dropout(self.skeleton, self.data.images[:2])
         self.weights = _side_by_side([dict(m.named_parameters()) for m in models])
         self.buffers = _side_by_side([dict(m.named_buffers()) for m in models])
@@ -146,7 +139,10 @@ class _Fused:
             for size, members in _by_size(parts).items():
                 loss = self._losses(members, [parts[i] for i in members], masks, epoch)
                 loss.sum().backward()
-                total[members] += loss.detach() * size
+                if len(members) == len(loops):
+                    total += loss.detach() * size
+                else:
+                    total[members] += loss.detach() * size
             if config.optimizer.clip_norm > 0:
                 self._clip(config.optimizer.clip_norm)
             self.optimizer.step()
@@ -274,6 +270,20 @@ def _by_size(parts: Sequence[Batch]) -> dict[int, list[int]]:
     for i, part in enumerate(parts):
         members[len(part.targets)].append(i)
     return members
+
+
+class _Mean(nn.Module):
+    """nn.AdaptiveAvgPool2d(1), which vmap would take network by network."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.mean((-2, -1), keepdim=True)
+
+
+def _reduce_means(model: nn.Module) -> None:
+    """Replace each pooling to one position by `_Mean`, in place."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1)):
+            model.set_submodule(name, _Mean())
 
 
 # ── dropout, whose masks are drawn for each network as it would draw them alone ──────────────────────

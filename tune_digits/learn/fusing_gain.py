@@ -51,13 +51,13 @@ def fusing_gain(
 def best_number(
     config: TrialConfig, images: np.ndarray, data: DeviceData, rows: np.ndarray, most: int
 ) -> tuple[int, dict[int, float]]:
-    """How many trainings to fuse, 1 = none, and the gains by the numbers tried: 2, 4, 8 ... while they grow."""
+    """How many trainings to fuse, 1 = none, and the gains by the numbers tried: 2, 4, 8 ... `most`, while they grow."""
     gains: dict[int, float] = {}
-    networks = 2
-    while networks <= most:
+    networks = 1
+    while networks < most:
+        networks = min(2 * networks, most)
         gains[networks] = fusing_gain(config, images, data, rows, networks)
         if gains[networks] < max(1.0, *gains.values()):
             break
-        networks *= 2
     best = max(gains, key=gains.__getitem__, default=1)
     return (best if gains and gains[best] >= WORTH else 1), gains
