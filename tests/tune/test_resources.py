@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from tune_digits.config import Resources
 from tune_digits.errors import ConfigError
-from tune_digits.tune.resources import Slots, oversubscription, plan_slots, snap_gpus
+from tune_digits.tune.resources import Slots, busy_cores, oversubscription, plan_slots, snap_gpus
 
 
 @pytest.mark.parametrize(
@@ -47,3 +50,13 @@ def test_oversubscription_is_named_and_silence_kept_without_it() -> None:
     assert oversubscription(Slots(1, 0, 2), load=1.0, cores=4) is None
     assert "shares the 2 cores (load 1.8)" in oversubscription(Slots(1, 0, 2), load=1.8, cores=2)
     assert "--max-concurrent 2" in oversubscription(Slots(2, 0, 4), load=0.0, cores=4)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux counts in /proc/stat")
+def test_a_core_at_work_is_seen_even_at_low_priority() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "import os; os.nice(10)\nwhile True: pass"])
+    try:
+        assert max(busy_cores(0.3) for _ in range(5)) > 0.7
+    finally:
+        process.kill()
+        process.wait()

@@ -164,16 +164,16 @@ def prepare(study: Study, args: argparse.Namespace, screen: Screen) -> tuple[Tas
     from tune_digits.screen import Progress
     from tune_digits.tune.resources import (
         available_cores,
-        load_average,
         oversubscription,
         plan_slots,
         quick_imports,
         start_ray,
+        work_of_others,
     )
 
     if study.data.path is not None and not study.data.path.startswith("torchvision:"):
         existing(study.data.path)  # a slip of the pen does not wait for Ray
-    others = load_average()  # before there is any work of our own
+    others = work_of_others()  # before there is any work of our own
     # reading the data, importing what the search needs and starting Ray take seconds each; side by side they
     # take little more than the longest
     loaded: dict[str, Any] = {}

@@ -8,9 +8,11 @@ import logging
 import math
 import os
 import signal
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tune_digits.config import Resources
@@ -193,11 +195,33 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def load_average() -> float:
-    """Cores' worth of work on this machine over the last minute; 0 where the system does not say."""
+def work_of_others() -> float:
+    """Cores' worth of work on this machine before there is any of our own; 0 where the system does not say.
+
+    What the last minute and a tenth of a second from now agree on: the minute may hold our own last command, the
+    tenth somebody's single key press.
+    """
     with contextlib.suppress(AttributeError, OSError):
-        return os.getloadavg()[0]
+        load = os.getloadavg()[0]
+        return min(load, busy_cores(0.1)) if load > 0.5 else load
     return 0.0
+
+
+def busy_cores(seconds: float) -> float:
+    """Cores that are at work over the next `seconds`; infinite where the system does not say (it is not Linux)."""
+
+    def ticks() -> tuple[int, int]:
+        # user nice system idle iowait irq softirq steal, since the start; what follows is part of the first two
+        fields = [int(f) for f in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        return sum(fields), fields[3] + fields[4]
+
+    try:
+        total, idle = ticks()
+        time.sleep(seconds)
+        later, idle_later = ticks()
+        return (1 - (idle_later - idle) / max(1, later - total)) * (os.cpu_count() or 1)
+    except (OSError, ValueError, IndexError):
+        return math.inf
 
 
 def oversubscription(slots: Slots, load: float, cores: int) -> str | None:
