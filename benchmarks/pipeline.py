@@ -1,6 +1,6 @@
 """How much of the bare training step is left when `fit` augments, mixes, averages weights and validates?
 
-    python benchmarks/pipeline.py [--rounds 7] [--images 2048]
+    python benchmarks/pipeline.py [--rounds 5] [--images 640]
 
 One thread, 28x28x1, batches of 128. The bare step is forward, backward and update on one resident float batch, with
 the same optimizer, layout and batch size. The two take turns, A B A B, so that a slower minute slows both; they are
@@ -129,8 +129,8 @@ def measure(model: dict[str, Any], images: int, rounds: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--images", type=int, default=2048)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=640)
     parser.add_argument("--only", help="one model, by its name and knobs as they are printed")
     args = parser.parse_args()
     torch.set_num_threads(1)
