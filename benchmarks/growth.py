@@ -85,7 +85,7 @@ def big_search(trials: int, count: int) -> None:
 
     from tune_digits import runs
     from tune_digits.data.dataset import Dataset, Target, Task
-    from tune_digits.data.folds import Fold
+    from tune_digits.data.folds.split import Fold
     from tune_digits.screen import Screen
     from tune_digits.study import make_study
     from tune_digits.tune.resources import plan_slots, start_ray

@@ -54,7 +54,7 @@ def small_search(trials: int, folder: Path) -> list[float]:
     """Seconds after the first trial's end at which each trial of a search ended that trains next to nothing."""
     from tune_digits import runs
     from tune_digits.data.dataset import Dataset, Target, Task
-    from tune_digits.data.folds import Fold
+    from tune_digits.data.folds.split import Fold
     from tune_digits.screen import Screen
     from tune_digits.study import make_study
     from tune_digits.tune.resources import plan_slots, start_ray

@@ -130,7 +130,7 @@ def test_a_trial_replays_exactly(searched, tmp_path) -> None:
     import torch
 
     from tune_digits.config import TrialConfig
-    from tune_digits.data.folds import make_folds
+    from tune_digits.data.folds.split import make_folds
     from tune_digits.data.load import load_task
     from tune_digits.study import load_study
     from tune_digits.tune.resources import Slots
@@ -159,7 +159,7 @@ def test_a_trial_replays_exactly(searched, tmp_path) -> None:
 
 
 def test_the_ensemble_votes_and_predict_says_the_same_without_training(searched, tmp_path) -> None:
-    from tune_digits.data.digits import load_digits_task
+    from tune_digits.data.readers.digits import load_digits_task
 
     folder, _ = searched
     output = script("ensemble", "--top", "2", "--pseudo", "0.9", cwd=folder)

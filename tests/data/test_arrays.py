@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from tune_digits.config import Cv, Data
-from tune_digits.data.arrays import to_images, to_text
 from tune_digits.data.dataset import Dataset, Task
 from tune_digits.data.load import load_task, load_unlabelled
+from tune_digits.data.readers.arrays import to_images, to_text
 from tune_digits.errors import DataError
 
 X = np.random.default_rng(0).integers(0, 256, (12, 4, 4), np.uint8)
@@ -59,7 +59,7 @@ def test_yes_and_no_are_black_and_white():
 
 
 def test_long_arrays_are_converted_piece_by_piece(monkeypatch):
-    monkeypatch.setattr("tune_digits.data.arrays.CHUNK", 40)  # two images
+    monkeypatch.setattr("tune_digits.data.readers.arrays.CHUNK", 40)  # two images
     np.testing.assert_array_equal(to_images(X.astype(float)), X[:, None])
     bad = X.astype(float)
     bad[7, 2, 1] = 256

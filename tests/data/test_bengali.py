@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tune_digits.config import Cv, Data
-from tune_digits.data import bengali, parquet_images
-from tune_digits.data.folds import groups_of
-from tune_digits.data.parquet_images import Look, read_parts, shaped
+from tune_digits.data.files import parquet_images
+from tune_digits.data.files.parquet_images import Look, read_parts, shaped
+from tune_digits.data.folds.split import groups_of
+from tune_digits.data.readers import bengali
 from tune_digits.errors import DataError
 
 HEADS = ("grapheme_root", "vowel_diacritic", "consonant_diacritic")

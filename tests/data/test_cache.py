@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from tune_digits.data.cache import cached
-from tune_digits.data.pixel_csv import read_pixel_csv
+from tune_digits.data.files.cache import cached
+from tune_digits.data.files.pixel_csv import read_pixel_csv
 
 IMAGES = np.arange(24, dtype=np.uint8).reshape(6, 1, 2, 2)
 COLUMNS = {"label": np.array(list("aabbcc")), "odd/name ": np.array(["x", "", "long text", "ü", "5", "6"])}
@@ -132,7 +132,7 @@ def test_pixel_table_from_the_cache_is_the_same(tmp_path, write_csv, make_table)
 def test_two_processes_at_once(tmp_path, write_csv, make_table):
     path = write_csv(tmp_path / "train.csv.gz", make_table(3000, 8))
     code = (
-        "import sys; from pathlib import Path; from tune_digits.data.pixel_csv import read_pixel_csv;"
+        "import sys; from pathlib import Path; from tune_digits.data.files.pixel_csv import read_pixel_csv;"
         "print(read_pixel_csv(Path(sys.argv[1]), Path(sys.argv[2])).images.astype('int64').sum())"
     )
     command = [sys.executable, "-c", code, str(path), str(tmp_path / "cache")]

@@ -10,7 +10,7 @@ from tune_digits.cli.summary import report_findings
 from tune_digits.config import Cv, Data
 from tune_digits.data.checks import CHECKS, check_task, hash_images
 from tune_digits.data.dataset import Dataset, Target, Task
-from tune_digits.data.folds import Fold, make_folds
+from tune_digits.data.folds.split import Fold, make_folds
 from tune_digits.data.load import load_task
 from tune_digits.errors import DataError
 from tune_digits.screen import Screen

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from tune_digits.config import Data
-from tune_digits.data import class_folders
+from tune_digits.data.readers import class_folders
 
 RNG = np.random.default_rng(0)
 

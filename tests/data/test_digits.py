@@ -1,7 +1,7 @@
 import numpy as np
 from sklearn.datasets import load_digits
 
-from tune_digits.data.digits import load_digits_task
+from tune_digits.data.readers.digits import load_digits_task
 
 
 def test_digits_are_scikit_learns():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tune_digits.config import CombinationGroups, Cv, Data, Extra, RowGroups
-from tune_digits.data.folds import make_folds
+from tune_digits.data.folds.split import make_folds
 from tune_digits.data.load import load_task
 
 

@@ -6,10 +6,10 @@ import pytest
 from tune_digits.config import Cv
 from tune_digits.config.study import GROUPED
 from tune_digits.data.dataset import Dataset, Target
-from tune_digits.data.fold_kinds import KINDS
-from tune_digits.data.fold_table import describe_folds, fold_table
-from tune_digits.data.folds import groups_of, lone_rows, make_folds
-from tune_digits.data.subset import subset_rows
+from tune_digits.data.folds.kinds import KINDS
+from tune_digits.data.folds.split import groups_of, lone_rows, make_folds
+from tune_digits.data.folds.subset import subset_rows
+from tune_digits.data.folds.table import describe_folds, fold_table
 from tune_digits.errors import DataError
 
 RNG = np.random.default_rng(0)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tune_digits.config import Cv, Data
-from tune_digits.data.idx import find_sets, matches, read_idx
 from tune_digits.data.load import load_task, load_unlabelled
+from tune_digits.data.readers.idx import find_sets, matches, read_idx
 
 
 def load(path, **data):

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tune_digits.data import image_files
-from tune_digits.data.image_files import Shape, read_image_files
+from tune_digits.data.files import image_files
+from tune_digits.data.files.image_files import Shape, read_image_files
 from tune_digits.errors import DataError
 
 AS_IS = Shape(None, None, resize=False)

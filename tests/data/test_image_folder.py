@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tune_digits.config import Cv, Data
-from tune_digits.data import image_folder
 from tune_digits.data.load import load_task
+from tune_digits.data.readers import image_folder
 from tune_digits.errors import DataError
 
 KINDS = ("rust", "late, blight", "healthy")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from tune_digits.config import Cv, Data, RowGroups
-from tune_digits.data.kaggle_csv import load_unlabelled
+from tune_digits.data.files.pixel_csv import read_pixel_csv
 from tune_digits.data.load import load_task
-from tune_digits.data.pixel_csv import read_pixel_csv
+from tune_digits.data.readers.kaggle_csv import load_unlabelled
 from tune_digits.errors import DataError
 
 
@@ -153,7 +153,7 @@ def test_columns_are_kept(tmp_path, write_csv):
 
 
 def test_many_blocks_are_joined_in_order(tmp_path, write_csv, make_table, monkeypatch):
-    monkeypatch.setattr("tune_digits.data.pixel_csv.BLOCK_BYTES", 512)
+    monkeypatch.setattr("tune_digits.data.files.pixel_csv.BLOCK_BYTES", 512)
     rows = make_table(200, 4)
     np.testing.assert_array_equal(read_pixel_csv(write_csv(tmp_path / "a.csv.gz", rows)).images, pixels(rows))
 
@@ -256,7 +256,7 @@ def test_783_or_785_pixels(tmp_path, write_csv, refuses, count):
 
 
 def test_bad_pixel_far_down_is_found(tmp_path, write_csv, make_table, monkeypatch, refuses):
-    monkeypatch.setattr("tune_digits.data.pixel_csv.BLOCK_BYTES", 512)
+    monkeypatch.setattr("tune_digits.data.files.pixel_csv.BLOCK_BYTES", 512)
     rows = make_table(200, 4)
     rows[151][3] = "x"
     path = write_csv(tmp_path / "train.csv.gz", rows)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tune_digits.config import Cv, Data, RowGroups
-from tune_digits.data.folds import make_folds
+from tune_digits.data.folds.split import make_folds
+from tune_digits.data.folds.subset import subset_rows
 from tune_digits.data.load import LOADERS, READERS, detect, load_task, load_unlabelled
-from tune_digits.data.subset import subset_rows
 from tune_digits.errors import DataError
 
 
@@ -106,7 +106,7 @@ def test_errors_of_the_file_system(tmp_path, kannada, monkeypatch, refuses):
     def forbidden(folder):
         raise PermissionError(13, "Permission denied", str(folder))
 
-    monkeypatch.setattr("tune_digits.data.idx.find_sets", forbidden)
+    monkeypatch.setattr("tune_digits.data.readers.idx.find_sets", forbidden)
     for read in (
         lambda: load_task(Data(path=str(kannada)), Cv()),
         lambda: load_unlabelled(kannada, (1, 3, 3)),
@@ -116,7 +116,7 @@ def test_errors_of_the_file_system(tmp_path, kannada, monkeypatch, refuses):
 
 def test_import_is_cheap():
     code = (
-        "import sys, tune_digits.data.load, tune_digits.data.folds;"
+        "import sys, tune_digits.data.load, tune_digits.data.folds.split;"
         "print([m for m in ('torch', 'ray', 'sklearn', 'pandas', 'pyarrow') if m in sys.modules])"
     )
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -13,7 +13,7 @@ from here import Here
 from tune_digits import runs
 from tune_digits.config import Resources, TrialConfig
 from tune_digits.data.dataset import Target
-from tune_digits.data.folds import Fold
+from tune_digits.data.folds.split import Fold
 from tune_digits.ensemble.retrain import SEEDS, RetrainData, member_jobs, state_file, train_members
 from tune_digits.learn import fusing_gain
 from tune_digits.learn.fit import to_device

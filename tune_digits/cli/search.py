@@ -160,7 +160,7 @@ def prepare(study: Study, args: argparse.Namespace, screen: Screen) -> tuple[Tas
     from dataclasses import replace
     from threading import Thread
 
-    from tune_digits.data.files import existing
+    from tune_digits.data.files.paths import existing
     from tune_digits.screen import Progress
     from tune_digits.tune.resources import (
         available_cores,
@@ -203,8 +203,8 @@ def prepare(study: Study, args: argparse.Namespace, screen: Screen) -> tuple[Tas
         raise loaded["error"]
     task = loaded["task"]
 
-    from tune_digits.data.folds import make_folds
-    from tune_digits.data.subset import subset_rows
+    from tune_digits.data.folds.split import make_folds
+    from tune_digits.data.folds.subset import subset_rows
     from tune_digits.learn.metrics import metric_of
     from tune_digits.tune.search import share
 

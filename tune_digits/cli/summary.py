@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def print_folds(folds: Any, train: Dataset, study: Study, screen: Screen) -> None:
     from rich.table import Table
 
-    from tune_digits.data.fold_table import describe_folds, fold_table
+    from tune_digits.data.folds.table import describe_folds, fold_table
 
     advice = ""
     if train.groups is None and study.cv.fold_column is None:

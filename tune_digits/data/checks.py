@@ -12,7 +12,7 @@ from hashlib import blake2b
 import numpy as np
 
 from tune_digits.data.dataset import Dataset, Task
-from tune_digits.data.folds import Fold
+from tune_digits.data.folds.split import Fold
 
 SHOWN = 3  # examples in a message
 IMBALANCE = 10  # a class this many times smaller than the commonest is worth a word

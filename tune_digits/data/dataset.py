@@ -51,7 +51,7 @@ class Dataset:
 
         Raises DataError for shapes, values or lengths that do not fit.
         """
-        from tune_digits.data.arrays import dataset_of
+        from tune_digits.data.readers.arrays import dataset_of
 
         return dataset_of(x, y)
 

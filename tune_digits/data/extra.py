@@ -10,8 +10,8 @@ import numpy as np
 
 from tune_digits.config import Cv, Extra, RowGroups
 from tune_digits.data.dataset import Dataset
-from tune_digits.data.files import find_csv, listing
-from tune_digits.data.folds import groups_of
+from tune_digits.data.files.paths import find_csv, listing
+from tune_digits.data.folds.split import groups_of
 from tune_digits.errors import DataError
 
 

@@ -10,21 +10,21 @@ from types import ModuleType
 import numpy as np
 
 from tune_digits.config import Cv, Data
-from tune_digits.data import (
+from tune_digits.data import extra
+from tune_digits.data.dataset import Dataset, Target, Task
+from tune_digits.data.files.paths import existing, find_csv, is_csv, listing, readable, stem_of
+from tune_digits.data.files.progress import Each, telling
+from tune_digits.data.labels import with_targets
+from tune_digits.data.readers import (
     arrays,
     bengali,
     class_folders,
     digits,
-    extra,
     idx,
     image_folder,
     kaggle_csv,
     torchvision_sets,
 )
-from tune_digits.data.dataset import Dataset, Target, Task
-from tune_digits.data.files import existing, find_csv, is_csv, listing, readable, stem_of
-from tune_digits.data.labels import with_targets
-from tune_digits.data.progress import Each, telling
 from tune_digits.errors import DataError
 
 # in the order in which auto asks them

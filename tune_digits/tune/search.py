@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from tune_digits.data.dataset import Dataset, Task
-from tune_digits.data.folds import Fold
+from tune_digits.data.folds.split import Fold
 from tune_digits.errors import RunError
 from tune_digits.learn.metrics import metric_of
 from tune_digits.runs import Run, TrialRecord

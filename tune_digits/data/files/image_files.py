@@ -23,8 +23,8 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageOps
 
-from tune_digits.data.cache import Parsed, kept
-from tune_digits.data.progress import tell
+from tune_digits.data.files.cache import Parsed, kept
+from tune_digits.data.files.progress import tell
 from tune_digits.errors import DataError
 
 READER = "image_files-1"  # raise the number when kept images of an older version are no longer right

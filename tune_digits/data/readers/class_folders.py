@@ -18,11 +18,11 @@ import numpy as np
 
 from tune_digits.config import Data
 from tune_digits.data.dataset import Dataset, RowForm, SubmissionFormat, Target, Task
-from tune_digits.data.files import existing, find_csv, listing
-from tune_digits.data.image_files import Shape, is_image_name, read_image_files
+from tune_digits.data.files.image_files import Shape, is_image_name, read_image_files
+from tune_digits.data.files.paths import existing, find_csv, listing
+from tune_digits.data.files.sample_submission import read_submission_format
+from tune_digits.data.files.text_table import read_text_table
 from tune_digits.data.labels import read_labels, with_targets
-from tune_digits.data.sample_submission import read_submission_format
-from tune_digits.data.text_table import read_text_table
 from tune_digits.errors import DataError
 
 _log = logging.getLogger("tune_digits")

@@ -8,7 +8,7 @@ import numpy as np
 
 from tune_digits.config import Cv
 from tune_digits.data.dataset import Dataset
-from tune_digits.data.folds import Fold, kind_of
+from tune_digits.data.folds.split import Fold, kind_of
 
 MOST_CLASSES, MOST_LETTERS = 12, 50  # whose counts stand in one line; of more, the range
 MOST_FOLDS = 12  # lines of the table

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tune_digits.data.dataset import SubmissionFormat
-from tune_digits.data.files import find_csv, open_text, readable
+from tune_digits.data.files.paths import find_csv, open_text, readable
 from tune_digits.data.labels import as_ids, refuse_bad_ids
 from tune_digits.errors import DataError
 

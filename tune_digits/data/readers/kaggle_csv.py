@@ -12,10 +12,18 @@ import numpy as np
 
 from tune_digits.config import Data
 from tune_digits.data.dataset import Dataset, RowForm, SubmissionFormat, Target, Task
-from tune_digits.data.files import columns_seen, existing, find_csv, is_csv, listing, read_header, stem_of
+from tune_digits.data.files.paths import (
+    columns_seen,
+    existing,
+    find_csv,
+    is_csv,
+    listing,
+    read_header,
+    stem_of,
+)
+from tune_digits.data.files.pixel_csv import PixelTable, has_ids, has_labels, is_pixel, read_pixel_csv
+from tune_digits.data.files.sample_submission import read_submission_format
 from tune_digits.data.labels import read_labels, refuse_bad_ids, with_targets
-from tune_digits.data.pixel_csv import PixelTable, has_ids, has_labels, is_pixel, read_pixel_csv
-from tune_digits.data.sample_submission import read_submission_format
 from tune_digits.errors import DataError
 
 

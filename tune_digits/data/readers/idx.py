@@ -17,7 +17,7 @@ import numpy as np
 
 from tune_digits.config import Data
 from tune_digits.data.dataset import Dataset, RowForm, Target, Task
-from tune_digits.data.files import existing, listing, open_bytes, readable
+from tune_digits.data.files.paths import existing, listing, open_bytes, readable
 from tune_digits.data.labels import read_labels, with_targets
 from tune_digits.errors import DataError
 

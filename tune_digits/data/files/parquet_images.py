@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tune_digits.data.cache import Parsed
-from tune_digits.data.files import columns_seen
-from tune_digits.data.progress import tell
+from tune_digits.data.files.cache import Parsed
+from tune_digits.data.files.paths import columns_seen
+from tune_digits.data.files.progress import tell
 from tune_digits.errors import DataError
 
 READER = "parquet_images-1"  # raise the number when kept images of an older version are no longer right

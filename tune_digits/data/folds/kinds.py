@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tune_digits.config import Cv
-from tune_digits.data.subset import codes_of
+from tune_digits.data.folds.subset import codes_of
 
 MOST_PARTS = 20  # of a stratified holdout of whole groups, which is some of so many parts
 

@@ -16,7 +16,8 @@ import numpy as np
 
 from tune_digits.config import Data
 from tune_digits.data.dataset import Dataset, RowForm, Target, Task
-from tune_digits.data.files import (
+from tune_digits.data.files.image_files import Shape, is_image_name, read_image_files
+from tune_digits.data.files.paths import (
     columns_seen,
     existing,
     find_csv,
@@ -27,11 +28,10 @@ from tune_digits.data.files import (
     readable,
     stem_of,
 )
-from tune_digits.data.image_files import Shape, is_image_name, read_image_files
+from tune_digits.data.files.pixel_csv import is_pixel
+from tune_digits.data.files.sample_submission import read_submission_format
+from tune_digits.data.files.text_table import column_of, read_text_table
 from tune_digits.data.labels import as_ids, read_labels, refuse_bad_ids, with_targets
-from tune_digits.data.pixel_csv import is_pixel
-from tune_digits.data.sample_submission import read_submission_format
-from tune_digits.data.text_table import column_of, read_text_table
 from tune_digits.errors import DataError
 
 IMAGE_NAMES = (

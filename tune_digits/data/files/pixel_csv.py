@@ -19,10 +19,10 @@ from typing import IO
 
 import numpy as np
 
-from tune_digits.data.cache import Parsed, cached
-from tune_digits.data.files import columns_seen, open_bytes, open_text, read_header, readable
+from tune_digits.data.files.cache import Parsed, cached
+from tune_digits.data.files.paths import columns_seen, open_bytes, open_text, read_header, readable
+from tune_digits.data.files.progress import tell
 from tune_digits.data.labels import as_ids, is_whole
-from tune_digits.data.progress import tell
 from tune_digits.errors import DataError
 
 READER = "pixel_csv-2"  # raise the number when a parsed copy of an older version is no longer right

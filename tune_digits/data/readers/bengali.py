@@ -19,19 +19,19 @@ from pathlib import Path
 import numpy as np
 
 from tune_digits.config import Data
-from tune_digits.data.cache import digest_of, kept
 from tune_digits.data.dataset import Dataset, RowForm, SubmissionFormat, Target, Task
-from tune_digits.data.files import (
+from tune_digits.data.files.cache import digest_of, kept
+from tune_digits.data.files.parquet_images import READER, Look, read_parts
+from tune_digits.data.files.paths import (
     columns_seen,
     existing,
     find_csv,
     listing,
     readable,
 )
+from tune_digits.data.files.sample_submission import read_submission_format
+from tune_digits.data.files.text_table import column_of, read_text_table
 from tune_digits.data.labels import read_labels, refuse_bad_ids, with_targets
-from tune_digits.data.parquet_images import READER, Look, read_parts
-from tune_digits.data.sample_submission import read_submission_format
-from tune_digits.data.text_table import column_of, read_text_table
 from tune_digits.errors import DataError
 
 PART = re.compile(r"(?P<set>.+)_image_data_(?P<number>[0-9]+)\.parquet")

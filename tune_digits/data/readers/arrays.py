@@ -12,9 +12,9 @@ import numpy as np
 
 from tune_digits.config import Data
 from tune_digits.data.dataset import Dataset, RowForm, Target, Task
-from tune_digits.data.files import existing, listing
+from tune_digits.data.files.paths import existing, listing
+from tune_digits.data.files.pixel_csv import ID_NAMES, LABEL_NAMES, is_pixel, side_of
 from tune_digits.data.labels import as_ids, read_labels, with_targets
-from tune_digits.data.pixel_csv import ID_NAMES, LABEL_NAMES, is_pixel, side_of
 from tune_digits.errors import DataError
 
 CHUNK = 1 << 24  # numbers converted at a time

@@ -10,8 +10,8 @@ import numpy as np
 
 from tune_digits.config import CombinationGroups, Cv, RowGroups
 from tune_digits.data.dataset import Dataset, Target
-from tune_digits.data.fold_kinds import KINDS
-from tune_digits.data.subset import codes_of
+from tune_digits.data.folds.kinds import KINDS
+from tune_digits.data.folds.subset import codes_of
 from tune_digits.errors import DataError
 
 

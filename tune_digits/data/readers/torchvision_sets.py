@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from tune_digits.config import Data
-from tune_digits.data import idx
 from tune_digits.data.dataset import Target, Task
+from tune_digits.data.readers import idx
 from tune_digits.errors import DataError
 
 PREFIX = "torchvision:"

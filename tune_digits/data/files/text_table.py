@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tune_digits.data.files import columns_seen, open_text, readable
+from tune_digits.data.files.paths import columns_seen, open_text, readable
 from tune_digits.errors import DataError
 
 

@@ -1,0 +1,1 @@
+"""What several readers are made of: tables, image files, the cache of parsed files."""
