@@ -39,6 +39,7 @@ from tune_digits.config import Augment
 from tune_digits.learn.albumentations_backend import A, augment_batches, build_pipeline
 from tune_digits.learn.allocator import keep_freed_memory
 from tune_digits.learn.augment import augment
+from tune_digits.machine import cpu_model
 
 SIDE = 28
 LEAN_CNN = {"name": "lean_cnn", "width": 32, "depth": 2}
@@ -214,16 +215,6 @@ def part_of_epoch(config: Augment, rounds: int, count: int = 2048) -> dict[str, 
 
     seen = take_turns({"alone": alone, "epoch": loop.seconds_per_image}, rounds + 1)
     return ratio(seen["alone"][1:], seen["epoch"][1:])
-
-
-def cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next(
-        (line.split(": ", 1)[1] for line in lines if line.startswith("model name")), platform.machine()
-    )
 
 
 def main() -> None:

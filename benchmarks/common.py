@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tune_digits.runs import environment
+from tune_digits.machine import environment
 
 RESULTS = Path(__file__).parent / "results"
 

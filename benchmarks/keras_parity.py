@@ -22,10 +22,11 @@ import torch
 
 from tune_digits.config import Cv, Data, TrialConfig
 from tune_digits.data.load import load_task
+from tune_digits.disk import write_json
 from tune_digits.learn.batches import to_device
 from tune_digits.learn.fit import evaluate, fit, start_training
 from tune_digits.learn.metrics import ACCURACY
-from tune_digits.runs import environment, write_json
+from tune_digits.machine import environment
 
 RESULT = Path(__file__).parent / "results" / "keras_parity.json"
 CPU = torch.device("cpu")

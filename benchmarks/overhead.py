@@ -94,7 +94,7 @@ def per_trial_seconds() -> float:
 def checkpoint_seconds() -> float:
     import torch
 
-    from tune_digits import runs
+    from tune_digits import disk, runs
     from tune_digits.learn.epoch import EpochReport
 
     state = {f"layer{i}": torch.rand(64, 128) for i in range(32)}  # 1 MB
@@ -103,7 +103,7 @@ def checkpoint_seconds() -> float:
         for epoch in range(20):
             report = asdict(EpochReport(epoch + 1, 0.1, 0.1, 0.9, 1e-3, 1.0, 0.1, 1e3))
             started = time.perf_counter()
-            runs.write_tensors(run.trial_state(0), state, {"step": epoch})
+            disk.write_tensors(run.trial_state(0), state, {"step": epoch})
             run.append_epoch(0, report)
             times.append(time.perf_counter() - started)
     return statistics.median(times)

@@ -28,7 +28,7 @@ from tune_digits.learn.fit import evaluate, fit, start_training, to_device
 from tune_digits.learn.losses import loss_per_sample
 from tune_digits.learn.metrics import ACCURACY
 from tune_digits.learn.optim import set_lr
-from tune_digits.runs import environment
+from tune_digits.machine import environment
 
 CPU = torch.device("cpu")
 RESULT = Path(__file__).parent / "results" / "pipeline.json"

@@ -10,7 +10,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "tune_digits"
 # lowest first; files and folders directly under the package
 ROOMS = [
-    *("__init__", "errors", "config", "validate", "space", "study"),
+    *("__init__", "errors", "disk", "machine", "config", "validate", "space", "study"),
     *("screen", "runs", "data", "learn", "tune", "ensemble", "report", "cli"),
 ]
 # pure files that the driver of a search reads without torch

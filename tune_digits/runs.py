@@ -19,25 +19,22 @@ killed process leaves the previous one in place. No file needs pickle.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import platform
-import subprocess
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tune_digits.disk import read_json, replacing, write_json, write_text
 from tune_digits.errors import RunError
+from tune_digits.machine import environment
 
 FORMAT = 1
-PACKAGES = "tune_digits ray torch torchvision optuna albumentations numpy pandas scikit-learn tensorboard pydantic".split()
 
 
 @dataclass(slots=True)
@@ -74,59 +71,6 @@ class FoldResult:
     score: float
     seconds: float
     holdout_scores: dict[str, float] = field(default_factory=dict)
-
-
-# ── writing and reading single files ─────────────────────────────────────────────────────────────────
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, value: Any) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"{path}: missing") from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise RunError(f"{path}: damaged ({error})") from None
-
-
-def write_tensors(path: Path, tensors: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
-    """Torch tensors and JSON values in one safetensors file."""
-    from safetensors.torch import save_file
-
-    with replacing(path) as temporary:
-        # safetensors stores a tensor's memory in order, so channels-innermost weights are laid out plainly
-        save_file(
-            {k: v.cpu().contiguous() for k, v in tensors.items()}, temporary, {"meta": json.dumps(meta)}
-        )
-
-
-def read_tensors(path: Path) -> tuple[dict[str, Any], Any]:
-    """What `write_tensors` wrote. Raises RunError, naming the file, where it is damaged."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {k: file.get_tensor(k) for k in file.keys()}, json.loads(file.metadata()["meta"])  # noqa: SIM118
-    except FileNotFoundError:
-        raise RunError(f"{path}: missing") from None
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-        raise RunError(f"{path}: damaged ({error}); delete it to train that part again") from None
 
 
 # ── the run folder ───────────────────────────────────────────────────────────────────────────────────
@@ -269,8 +213,7 @@ def create_run(
             except FileExistsError:
                 path = root / f"{stamp}-{name}-{attempt}"
     run = Run(path)
-    with replacing(run.study_file) as temporary:
-        temporary.write_text(study_yaml, encoding="utf-8")
+    write_text(run.study_file, study_yaml)
     write_json(
         path / "run.json", {"format": FORMAT, "created": time.strftime("%FT%T%z"), **facts, **environment()}
     )
@@ -302,40 +245,3 @@ def _point_latest(root: Path, path: Path) -> None:
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(os.path.relpath(path.resolve(), root.resolve()), target_is_directory=True)
     os.replace(temporary, latest)
-
-
-def environment() -> dict[str, Any]:
-    """Where this runs: package versions, Python, machine, and the git state of the working folder."""
-    versions = {}
-    for package in PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
-    return {
-        "python": platform.python_version(),
-        "machine": {"system": platform.platform(), "cpu": cpu_model(), "cores": os.cpu_count()},
-        "versions": versions,
-        "git": _git_state(),
-    }
-
-
-def cpu_model() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def _git_state() -> str | None:
-    try:
-        result = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return result.stdout.strip()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from here import Here
 
-from tune_digits import runs
+from tune_digits import disk
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Target
 from tune_digits.ensemble.retrain import SEEDS, RetrainData, member_jobs, train_members
@@ -59,7 +59,7 @@ def test_each_snapshot_is_a_member_of_its_own(data, tmp_path) -> None:
     state = start_training(trial, data.images, np.arange(N), 2, SEEDS, 0, torch.device("cpu"))
     on_device = to_device(data.images, data.proba, TARGETS, torch.device("cpu"))
     for report in fit(state, trial, on_device, torch.arange(N), seed=SEEDS):
-        saved, meta = runs.read_tensors(tmp_path / job.files[report.epoch - 1])
+        saved, meta = disk.read_tensors(tmp_path / job.files[report.epoch - 1])
         assert meta.get("epoch", 3) == report.epoch
         assert all(torch.equal(value, saved[name]) for name, value in state.model.state_dict().items())
 

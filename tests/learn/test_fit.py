@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tune_digits import runs
+from tune_digits import disk, runs
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Target
 from tune_digits.learn.fit import channel_stats, fit, start_training, to_device
@@ -73,9 +73,9 @@ def test_stop_save_load_go_on_equals_straight_training_bitwise(digits, variant, 
     stopped, epochs = training(digits, raw)
     first = [next(epochs), next(epochs)]
     file = tmp_path / "state.safetensors"
-    runs.write_tensors(file, *pack(stopped))
+    disk.write_tensors(file, *pack(stopped))
     resumed, epochs = training(digits, raw)
-    unpack(resumed, *runs.read_tensors(file))
+    unpack(resumed, *disk.read_tensors(file))
     assert scores(first) + scores(epochs) == expected
     for a, b in zip(straight.model.state_dict().values(), resumed.model.state_dict().values(), strict=True):
         assert torch.equal(a, b)
@@ -185,8 +185,8 @@ def test_batches_do_not_change_predictions(digits) -> None:
 
 def test_a_damaged_state_is_named(tmp_path, digits) -> None:
     file = tmp_path / "state.safetensors"
-    runs.write_tensors(file, *pack(training(digits, FULL)[0]))
+    disk.write_tensors(file, *pack(training(digits, FULL)[0]))
     file.write_bytes(file.read_bytes()[:300])
     with pytest.raises(runs.RunError, match=r"state\.safetensors: damaged"):
-        runs.read_tensors(file)
+        disk.read_tensors(file)
     json.dumps(pack(training(digits, FULL)[0])[1])

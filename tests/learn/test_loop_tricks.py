@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, update_bn
 
-from tune_digits import runs
+from tune_digits import disk
 from tune_digits.config import Train, TrialConfig
 from tune_digits.data.dataset import Target
 from tune_digits.learn import augment, losses
@@ -113,9 +113,9 @@ def test_stop_save_load_go_on_equals_straight_training_bitwise(trick: str, tmp_p
     expected = scores(epochs)
     stopped, epochs = training(TRICKS[trick])
     first = [report for _, report in zip(range(2), epochs, strict=False)]
-    runs.write_tensors(tmp_path / "state.safetensors", *pack(stopped))
+    disk.write_tensors(tmp_path / "state.safetensors", *pack(stopped))
     resumed, epochs = training(TRICKS[trick])
-    unpack(resumed, *runs.read_tensors(tmp_path / "state.safetensors"))
+    unpack(resumed, *disk.read_tensors(tmp_path / "state.safetensors"))
     assert scores(first) + scores(epochs) == expected
     (tensors, meta), (again, meta_again) = pack(straight), pack(resumed)
     assert tensors.keys() == again.keys()

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from tune_digits import runs
+from tune_digits import disk
 from tune_digits.config import LeanCnn, TrialConfig
 from tune_digits.errors import ConfigError
 from tune_digits.learn.models import build_model, check_model
@@ -28,7 +28,7 @@ def run(tmp_path):
     folder = tmp_path / "run" / "ensemble"
     members = ["members/a.safetensors", "members/b.safetensors"]
     for seed, name in enumerate(members, 1):
-        runs.write_tensors(folder / name, build(seed).state_dict(), {})
+        disk.write_tensors(folder / name, build(seed).state_dict(), {})
     (folder / "manifest.json").write_text(json.dumps({"members": members}))
     return folder.parent
 
@@ -86,7 +86,7 @@ def test_init_from_takes_the_first_member_of_a_run(run, below):
 
 def test_weights_files_of_each_kind(tmp_path):
     state = {k: v.contiguous() for k, v in build(1).state_dict().items()}
-    runs.write_tensors(tmp_path / "w.safetensors", state, {})
+    disk.write_tensors(tmp_path / "w.safetensors", state, {})
     torch.save(state, tmp_path / "w.pt")
     torch.save({"epoch": 3, "state_dict": state}, tmp_path / "deep.pth")
     for name in ("w.safetensors", "w.pt", "deep.pth"):

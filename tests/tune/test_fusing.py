@@ -10,7 +10,7 @@ import pytest
 import torch
 from here import Here
 
-from tune_digits import runs
+from tune_digits import disk, runs
 from tune_digits.config import Resources, TrialConfig
 from tune_digits.data.dataset import Target
 from tune_digits.data.folds.split import Fold
@@ -142,7 +142,7 @@ def test_fused_folds_are_judged_as_folds_alone(data) -> None:
 
 def test_fused_members_are_saved_as_members_alone_and_taken_up_again(data, tmp_path) -> None:
     def member(folder: Path, file: str) -> dict[str, torch.Tensor]:
-        return runs.read_tensors(folder / file)[0]
+        return disk.read_tensors(folder / file)[0]
 
     config = tree(epochs=3)
     wanted = member_jobs([(7, config)], 2, "key")
@@ -157,7 +157,7 @@ def test_fused_members_are_saved_as_members_alone_and_taken_up_again(data, tmp_p
     files = [state_file(tmp_path / "again" / job.file) for job in wanted]
     one = train(TrialConfig.model_validate(config), data, np.arange(N), None, seed=SEEDS, fold=0, slots=SLOTS)
     _, state, _ = next(one)
-    runs.write_tensors(files[0], *pack(state))
+    disk.write_tensors(files[0], *pack(state))
     train_members(tuple(wanted), shared["again"])
     for job in wanted:
         alone = member(tmp_path / "one", job.file)

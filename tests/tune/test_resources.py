@@ -9,7 +9,8 @@ import pytest
 
 from tune_digits.config import Resources
 from tune_digits.errors import ConfigError
-from tune_digits.tune.resources import Slots, busy_cores, oversubscription, plan_slots, snap_gpus
+from tune_digits.machine import busy_cores
+from tune_digits.tune.resources import Slots, oversubscription, plan_slots, snap_gpus
 
 
 @pytest.mark.parametrize(

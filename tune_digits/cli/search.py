@@ -161,14 +161,13 @@ def prepare(study: Study, args: argparse.Namespace, screen: Screen) -> tuple[Tas
     from threading import Thread
 
     from tune_digits.data.files.paths import existing
+    from tune_digits.machine import available_cores, work_of_others
     from tune_digits.screen import Progress
     from tune_digits.tune.resources import (
-        available_cores,
         oversubscription,
         plan_slots,
         quick_imports,
         start_ray,
-        work_of_others,
     )
 
     if study.data.path is not None and not study.data.path.startswith("torchvision:"):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tune_digits import runs
+from tune_digits import disk, runs
 from tune_digits.config import Data, Ensemble, TrialConfig
 from tune_digits.data.dataset import Dataset, RowForm, Task
 from tune_digits.ensemble.members import (
@@ -143,7 +143,7 @@ def build_ensemble(
         "rounds": rounds,
         "seconds": time.monotonic() - started,
     }
-    runs.write_json(folder / "report.json", report)
+    disk.write_json(folder / "report.json", report)
     return report
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tune_digits import runs
+from tune_digits import disk, machine
 from tune_digits.config import Data, TrialConfig
 from tune_digits.data.dataset import RowForm, Target, head_slices
 from tune_digits.ensemble.vote import VOTES
@@ -41,7 +41,7 @@ class Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    runs.write_json(
+    disk.write_json(
         folder / "manifest.json",
         {
             "format": FORMAT,
@@ -52,7 +52,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
             "tta": manifest.tta,
             "data": manifest.data.model_dump(mode="json", include=set(READ_AGAIN)),
             "submission": asdict(manifest.form),
-            **runs.environment(),
+            **machine.environment(),
         },
     )
 
@@ -64,7 +64,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise RunError(
             f"{folder}: no saved ensemble (manifest.json is missing); make one with scripts/ensemble.py"
         )
-    raw = runs.read_json(path)
+    raw = disk.read_json(path)
     if raw.get("format") != FORMAT:
         raise RunError(
             f"{path}: is of format {raw.get('format')}; this version of tune_digits reads {FORMAT} only. "
@@ -92,7 +92,7 @@ def _row_form(suffixes: list[str], label_columns: list[str], heads: list[list[in
 
 def save_member(path: Path, model: Any, config: TrialConfig, facts: dict[str, Any]) -> None:
     """The weights of one network, its configuration, and what else is worth knowing of its training."""
-    runs.write_tensors(path, model.state_dict(), {"config": config.model_dump(mode="json"), **facts})
+    disk.write_tensors(path, model.state_dict(), {"config": config.model_dump(mode="json"), **facts})
 
 
 def load_member(path: Path, manifest: Manifest, device: Any) -> tuple[Any, TrialConfig]:
@@ -101,7 +101,7 @@ def load_member(path: Path, manifest: Manifest, device: Any) -> tuple[Any, Trial
 
     from tune_digits.learn.models import build_model
 
-    tensors, meta = runs.read_tensors(path)
+    tensors, meta = disk.read_tensors(path)
     config = TrialConfig.model_validate(meta["config"])
     channels, height, width = manifest.shape
     # the weights bring their own normalisation

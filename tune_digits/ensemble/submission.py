@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tune_digits.data.dataset import SubmissionFormat, Target
-from tune_digits.runs import replacing
+from tune_digits.disk import replacing
 
 
 def submission_frame(form: SubmissionFormat, labels: np.ndarray, targets: tuple[Target, ...]) -> pd.DataFrame:

@@ -17,7 +17,8 @@ import pandas as pd
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Task, head_slices
 from tune_digits.data.folds.split import Fold
-from tune_digits.runs import FoldResult, Run, TrialRecord, replacing
+from tune_digits.disk import replacing
+from tune_digits.runs import FoldResult, Run, TrialRecord
 from tune_digits.screen import Progress, Screen
 from tune_digits.study import Study
 from tune_digits.tune.fusing import plan_fusing

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tune_digits.config import Resources, TrialConfig
-from tune_digits.runs import Run, cpu_model
+from tune_digits.machine import cpu_model
+from tune_digits.runs import Run
 from tune_digits.screen import Screen
 from tune_digits.tune.jobs import run_jobs
 from tune_digits.tune.resources import Slots, use_slots

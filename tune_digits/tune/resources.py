@@ -8,15 +8,14 @@ import logging
 import math
 import os
 import signal
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tune_digits.config import Resources
 from tune_digits.errors import ConfigError
+from tune_digits.machine import available_cores
 
 # read by Ray when it is imported
 QUIET = {
@@ -186,42 +185,6 @@ def quick_imports() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
-
-
-def available_cores() -> int:
-    """The cores this process may use: what the scheduler allows, not what the machine has."""
-    with contextlib.suppress(AttributeError):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def work_of_others() -> float:
-    """Cores' worth of work on this machine before there is any of our own; 0 where the system does not say.
-
-    What the last minute and a tenth of a second from now agree on: the minute may hold our own last command, the
-    tenth somebody's single key press.
-    """
-    with contextlib.suppress(AttributeError, OSError):
-        load = os.getloadavg()[0]
-        return min(load, busy_cores(0.1)) if load > 0.5 else load
-    return 0.0
-
-
-def busy_cores(seconds: float) -> float:
-    """Cores that are at work over the next `seconds`; infinite where the system does not say (it is not Linux)."""
-
-    def ticks() -> tuple[int, int]:
-        # user nice system idle iowait irq softirq steal, since the start; what follows is part of the first two
-        fields = [int(f) for f in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-        return sum(fields), fields[3] + fields[4]
-
-    try:
-        total, idle = ticks()
-        time.sleep(seconds)
-        later, idle_later = ticks()
-        return (1 - (idle_later - idle) / max(1, later - total)) * (os.cpu_count() or 1)
-    except (OSError, ValueError, IndexError):
-        return math.inf
 
 
 def oversubscription(slots: Slots, load: float, cores: int) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tune_digits import runs
+from tune_digits import disk, runs
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Target, head_slices
 from tune_digits.learn.metrics import Metric
@@ -79,7 +79,7 @@ def train(
     classes = data.proba.shape[1]
     state = start_training(config, data.images, train_rows, classes, seed, fold, device)
     if state_file is not None and state_file.exists():
-        unpack(state, *runs.read_tensors(state_file))
+        unpack(state, *disk.read_tensors(state_file))
     on_device = to_device(data.images, data.proba, data.targets, device, teacher_of(config, data))
     rows = torch.from_numpy(np.array(train_rows)).to(device)
     valid = None if valid_rows is None else torch.from_numpy(np.array(valid_rows)).to(device)
@@ -90,7 +90,7 @@ def train(
         state, config, on_device, rows, valid, seed=seed, fold=fold, metric=data.metric, workers=slots.threads
     ):
         if state_file is not None and time.monotonic() - saved >= SAVE_EVERY:
-            runs.write_tensors(state_file, *pack(state))
+            disk.write_tensors(state_file, *pack(state))
             saved = time.monotonic()
         yield report, state, on_device
 
@@ -151,7 +151,7 @@ def _train_fused(
     for part in parts:
         state = start_training(config, data.images, part.rows, classes, part.seed, part.fold, device)
         if part.state_file is not None and part.state_file.exists():
-            unpack(state, *runs.read_tensors(part.state_file))
+            unpack(state, *disk.read_tensors(part.state_file))
         rows = torch.from_numpy(np.array(part.rows)).to(device)
         members.append(Member(state, rows, part.seed, part.fold))
     on_device = to_device(data.images, data.proba, data.targets, device, teacher_of(config, data))
@@ -161,7 +161,7 @@ def _train_fused(
             continue
         for part, member in zip(parts, members, strict=True):
             if part.state_file is not None:
-                runs.write_tensors(part.state_file, *pack(member.state))
+                disk.write_tensors(part.state_file, *pack(member.state))
         saved = time.monotonic()
     return [(member.state, on_device) for member in members]
 

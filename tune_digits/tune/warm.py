@@ -14,7 +14,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from tune_digits.tune.resources import WARM, available_cores, quick_imports
+from tune_digits.machine import available_cores
+from tune_digits.tune.resources import WARM, quick_imports
 
 # Ray Tune's side of a trial, and ours
 MODULES = (

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import uuid
 import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
 import numpy as np
+
+from tune_digits.disk import replacing
 
 Parsed = tuple[np.ndarray, dict[str, np.ndarray]]
 
@@ -79,16 +78,7 @@ def _save(entry: Path, images: np.ndarray, columns: dict[str, np.ndarray]) -> No
     arrays = {f"column{i}": column for i, column in enumerate(columns.values())}
     names = np.array(list(columns), dtype=str)
     checksum = np.uint32(zlib.crc32(images))
-    _replace(entry.with_suffix(".npz"), lambda file: np.savez(file, names=names, crc32=checksum, **arrays))
-    _replace(entry.with_suffix(".npy"), lambda file: np.save(file, images, allow_pickle=False))
-
-
-def _replace(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with open(part, "wb") as file:
-            write(file)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(entry.with_suffix(".npz")) as part, part.open("wb") as file:
+        np.savez(file, names=names, crc32=checksum, **arrays)
+    with replacing(entry.with_suffix(".npy")) as part, part.open("wb") as file:
+        np.save(file, images, allow_pickle=False)

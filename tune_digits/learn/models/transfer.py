@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from tune_digits import runs
+from tune_digits import disk
 from tune_digits.errors import ConfigError, RunError
 
 # what may stand before a weight's name, outermost first: wrappers of other programs, then our own parts
@@ -67,8 +67,8 @@ def read_run(folder: Path) -> dict[str, Tensor]:
     for place in (folder, folder / "ensemble"):
         if (place / "manifest.json").is_file():
             try:
-                first = runs.read_json(place / "manifest.json")["members"][0]
-                return runs.read_tensors(place / first)[0]
+                first = disk.read_json(place / "manifest.json")["members"][0]
+                return disk.read_tensors(place / first)[0]
             except (RunError, KeyError, IndexError, TypeError) as error:
                 raise ConfigError(f"model.init_from: {place} holds no readable ensemble: {error}") from None
     raise ConfigError(f"model.init_from: {folder} holds no ensemble; make one with scripts/ensemble.py")
