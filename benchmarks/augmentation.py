@@ -34,10 +34,10 @@ from pipeline import Loop
 from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from tune_digits.learn.allocator import keep_freed_memory
 
 from tune_digits.config import Augment
 from tune_digits.learn.albumentations_backend import A, augment_batches, build_pipeline
-from tune_digits.learn.allocator import keep_freed_memory
 from tune_digits.learn.augment import augment
 from tune_digits.machine import cpu_model
 

@@ -7,11 +7,17 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tune_digits.machine import environment
+
+if TYPE_CHECKING:
+    from tune_digits.data.dataset import Task
+    from tune_digits.data.folds.split import Fold
+    from tune_digits.runs import Run, TrialRecord
+    from tune_digits.study import Study
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -38,6 +44,31 @@ def write(name: str, results: Mapping[str, Any]) -> None:
     text = json.dumps({"date": time.strftime("%F"), **environment(), "results": results}, indent=1)
     (RESULTS / f"{name}.json").write_text(text + "\n")
     print(json.dumps(results, indent=1))
+
+
+def search_on(study: Study, task: Task, fold: Fold, folder: Path) -> tuple[Run, list[TrialRecord]]:
+    """The search of a study, on Ray, into a new run folder below `folder`."""
+    from tune_digits import runs
+    from tune_digits.execute.on_ray import start_ray
+    from tune_digits.learn.metrics import metric_of
+    from tune_digits.screen import Screen
+    from tune_digits.tune.search import run_search
+    from tune_digits.tune.training import share
+
+    executor = start_ray(study.resources)
+    task, data = share(task, metric_of(study.cv, task.targets), executor)
+    run = runs.create_run(folder, study.name, study.to_yaml(), {}, None)
+    made_from = runs.Fingerprints("benchmark", "benchmark")
+    return run, run_search(study, run, data, fold, made_from, executor, Screen())
+
+
+def noise_task(count: int, side: int = 28) -> Task:
+    """`random_images` as a task of ten classes."""
+    from tune_digits.data.dataset import Dataset, Target, Task
+
+    images, labels = random_images(count, side)
+    target = Target("digit", tuple("0123456789"))
+    return Task("noise", Dataset(images, labels[:, None], np.arange(count), (target,)))
 
 
 def random_images(count: int, side: int = 28, classes: int = 10) -> tuple[np.ndarray, np.ndarray]:

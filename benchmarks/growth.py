@@ -81,15 +81,10 @@ def peak_memory(trials: int, count: int) -> int:
 
 def big_search(trials: int, count: int) -> None:
     import numpy as np
-    from common import random_images
+    from common import noise_task, search_on
 
-    from tune_digits import runs
-    from tune_digits.data.dataset import Dataset, Target, Task
     from tune_digits.data.folds.split import Fold
-    from tune_digits.screen import Screen
     from tune_digits.study import make_study
-    from tune_digits.tune.resources import plan_slots, start_ray
-    from tune_digits.tune.search import run_search, share
 
     raw = {
         "trial": {
@@ -100,17 +95,9 @@ def big_search(trials: int, count: int) -> None:
         "search": {"trials": trials, "grace_period": 1},
     }
     study = make_study(raw, "growth", "growth", {})
-    images, labels = random_images(count)
-    task = Task(
-        "noise", Dataset(images, labels[:, None], np.arange(count), (Target("digit", tuple("0123456789")),))
-    )
-    slots = plan_slots(study.resources, *start_ray())
-    task, data = share(task, study)
-    del images  # the store holds them now
-    run = runs.create_run(Path("runs"), "growth", study.to_yaml(), {}, None)
     # trained on a few, all of them in memory
     fold = Fold(0, np.arange(2000), np.arange(2000, 3000))
-    run_search(study, run, data, fold, slots, Screen())
+    search_on(study, noise_task(count), fold, Path("runs"))
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from common import random_images, write
+from common import noise_task, search_on, write
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "search.py"
 TRIALS = 24
@@ -52,13 +52,8 @@ def first_epoch_seconds() -> float:
 
 def small_search(trials: int, folder: Path) -> list[float]:
     """Seconds after the first trial's end at which each trial of a search ended that trains next to nothing."""
-    from tune_digits import runs
-    from tune_digits.data.dataset import Dataset, Target, Task
     from tune_digits.data.folds.split import Fold
-    from tune_digits.screen import Screen
     from tune_digits.study import make_study
-    from tune_digits.tune.resources import plan_slots, start_ray
-    from tune_digits.tune.search import run_search, share
 
     raw = {
         "trial": {
@@ -69,12 +64,7 @@ def small_search(trials: int, folder: Path) -> list[float]:
         "search": {"trials": trials, "grace_period": 1},
     }
     study = make_study(raw, "overhead", "overhead", {})
-    images, labels = random_images(80, 8)
-    target = Target("digit", tuple("0123456789"))
-    task = Task("noise", Dataset(images, labels[:, None], np.arange(80), (target,)))
-    slots = plan_slots(study.resources, *start_ray())
-    run = runs.create_run(folder, "overhead", study.to_yaml(), {}, None)
-    run_search(study, run, share(task, study)[1], Fold(0, np.arange(64), np.arange(64, 80)), slots, Screen())
+    run, _ = search_on(study, noise_task(80, 8), Fold(0, np.arange(64), np.arange(64, 80)), folder)
     ends = sorted(path.stat().st_mtime for path in run.path.glob("trials/*/trial.json"))
     return [end - ends[0] for end in ends]
 

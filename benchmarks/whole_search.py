@@ -40,27 +40,18 @@ def trial_tree(lr) -> dict:
 
 def ours() -> None:
     import numpy as np
+    from common import noise_task, search_on
 
-    from tune_digits import runs
-    from tune_digits.data.dataset import Dataset, Target, Task
     from tune_digits.data.folds.split import Fold
-    from tune_digits.screen import Screen
     from tune_digits.study import make_study
-    from tune_digits.tune.resources import plan_slots, start_ray
-    from tune_digits.tune.search import run_search, share
 
     raw = {
         "trial": trial_tree({"loguniform": [1e-3, 1e-2]}),
         "search": {"trials": TRIALS, "grace_period": EPOCHS},
     }
     study = make_study(raw, "benchmark", "benchmark", {})
-    images, labels = random_images(TRAIN + VALID)
-    target = Target("digit", tuple("0123456789"))
-    task = Task("noise", Dataset(images, labels[:, None], np.arange(len(images)), (target,)))
-    slots = plan_slots(study.resources, *start_ray())
-    run = runs.create_run(Path("runs"), "benchmark", study.to_yaml(), {}, None)
     fold = Fold(0, np.arange(TRAIN), np.arange(TRAIN, TRAIN + VALID))
-    records = run_search(study, run, share(task, study)[1], fold, slots, Screen())
+    _, records = search_on(study, noise_task(TRAIN + VALID), fold, Path("runs"))
     assert [r.epochs for r in records] == [EPOCHS] * TRIALS
 
 

@@ -8,17 +8,19 @@ from pathlib import Path
 import pytest
 
 from tune_digits.cli.search import main, make_parser, overrides_of
+from tune_digits.config import Resources
+from tune_digits.execute.inline import InlineExecutor, start_inline
 
 
 @pytest.fixture(autouse=True)
 def without_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Ray starts beside the reading of the data, and is no part of this."""
 
-    def start_ray(address: str | None, meanwhile: Callable[[], None]) -> tuple[int, int]:
+    def start_ray(resources: Resources, address: str | None, meanwhile: Callable[[], None]) -> InlineExecutor:
         meanwhile()
-        return 2, 0
+        return start_inline(resources)
 
-    monkeypatch.setattr("tune_digits.tune.resources.start_ray", start_ray)
+    monkeypatch.setattr("tune_digits.execute.on_ray.start_ray", start_ray)
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
 

@@ -11,7 +11,7 @@ import pytest
 
 from tune_digits.cli.common import run_command
 from tune_digits.errors import DataError
-from tune_digits.tune.resources import _sigterm_kept
+from tune_digits.patches.ray_startup import keep_sigterm_handler
 
 ARGS = argparse.Namespace(debug=False)
 
@@ -59,7 +59,7 @@ def test_ray_does_not_take_sigterm() -> None:
     from ray._private import utils
 
     setter, handler = utils.set_sigterm_handler, signal.getsignal(signal.SIGTERM)
-    with _sigterm_kept():
+    with keep_sigterm_handler():
         utils.set_sigterm_handler(lambda number, frame: None)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as its native part does
     assert signal.getsignal(signal.SIGTERM) == handler

@@ -10,8 +10,13 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from tune_digits.errors import ConfigError, UserError
+
+if TYPE_CHECKING:
+    from tune_digits.config import Resources
+    from tune_digits.execute.executor import Executor
 
 RUNS = Path("runs")
 CACHE = RUNS / ".cache"
@@ -112,7 +117,28 @@ def add_resources(parser: argparse.ArgumentParser) -> None:
         help="part of a GPU per training (1/4 with a GPU, else 0)",
     )
     add(
+        "--executor",
+        choices=("ray", "inline"),
+        help="ray: side by side; inline: in this process, one after the other (study file; ray)",
+    )
+    add(
         "--address",
         metavar="HOST:PORT",
         help="Ray cluster to join, or auto (a Ray of its own on this machine)",
     )
+
+
+def start_executor(
+    resources: Resources, address: str | None, meanwhile: Callable[[], None] = lambda: None
+) -> Executor:
+    """What the study's trainings run on. meanwhile: called before anything slow, to set other work going beside it."""
+    if resources.executor == "inline":
+        from tune_digits.execute.inline import start_inline
+
+        if address is not None:
+            raise ConfigError("--address joins a Ray cluster, and --executor inline runs none: leave one out")
+        meanwhile()
+        return start_inline(resources)
+    from tune_digits.execute.on_ray import start_ray
+
+    return start_ray(resources, address, meanwhile)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tune_digits.cli.common import CACHE, RUNS, Help, add_common, add_resources, run_command
+from tune_digits.cli.common import CACHE, RUNS, Help, add_common, add_resources, run_command, start_executor
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -68,19 +68,20 @@ def ensemble(args: argparse.Namespace) -> int:
     }
     if args.no_pseudo:
         overrides["ensemble.pseudo"] = None
-    for flag in ("max_concurrent", "cpus_per_trial", "gpus_per_trial"):
+    for flag in ("max_concurrent", "cpus_per_trial", "gpus_per_trial", "executor"):
         if getattr(args, flag) is not None:
             overrides[f"resources.{flag}"] = getattr(args, flag)
     study = load_study(run.study_file, overrides)
 
     from tune_digits.data.load import load_task
     from tune_digits.ensemble.build import build_ensemble
-    from tune_digits.tune.resources import plan_slots, start_ray
+    from tune_digits.tune.same_data import check_same_task
 
     task = load_task(study.data, study.cv, CACHE)
     screen.say(task.describe())
-    slots = plan_slots(study.resources, *start_ray(args.address))
-    report = build_ensemble(study, run, task, study.ensemble, slots, screen)
+    check_same_task(run, task)
+    executor = start_executor(study.resources, args.address)
+    report = build_ensemble(study, run, task, study.ensemble, executor, screen)
     print_report(report, run, screen)
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +19,21 @@ from tune_digits.cli.common import (
     parse_seconds,
     parse_set,
     run_command,
+    start_executor,
 )
 from tune_digits.cli.summary import print_board, print_folds, print_study, report_findings
 from tune_digits.errors import ConfigError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tune_digits.data.dataset import Task
-    from tune_digits.runs import Run
+    from tune_digits.data.folds.split import Fold
+    from tune_digits.execute.executor import Executor, Stored
+    from tune_digits.runs import Fingerprints, Run
     from tune_digits.screen import Screen
     from tune_digits.study import Study
+    from tune_digits.tune.training import TrainingData
 
 # flag -> key of the study that it sets
 FLAGS = {
@@ -43,9 +50,13 @@ FLAGS = {
     "cpus_per_trial": "resources.cpus_per_trial",
     "gpus_per_trial": "resources.gpus_per_trial",
     "max_concurrent": "resources.max_concurrent",
+    "executor": "resources.executor",
 }
 # what may change when a run is taken up again: how much is done, and on what, but not what is compared
-RESUMABLE = ("trials", "time_budget", "candidates", "cpus_per_trial", "gpus_per_trial", "max_concurrent")
+RESUMABLE = (
+    *("trials", "time_budget", "candidates"),
+    *("cpus_per_trial", "gpus_per_trial", "max_concurrent", "executor"),
+)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -127,21 +138,27 @@ def search(args: argparse.Namespace) -> int:
     if args.dry_run:
         print_study(study, screen)
         return 0
-    if "path" not in study.raw["data"] or study.data.path is None:
+    if study.data.path is None:
         screen.say("data: none given, so scikit-learn's bundled digits (--data PATH for your own)")
 
     from tune_digits import runs
+    from tune_digits.tune.same_data import facts_of
 
-    task, data, folds, slots = prepare(study, args, screen)
-    facts = {"command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), "data": task.describe()}
-    facts |= {"seed": study.search.seed, "slots": slots.describe()}
+    prepared = prepare(study, args, screen)
+    facts = {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "seed": study.search.seed,
+        "slots": prepared.executor.slots.describe(),
+        **facts_of(study, prepared.whole, prepared.made_from),
+    }
     run = runs.create_run(RUNS, study.name, study.to_yaml(), facts, args.run_dir)
-    return go(study, run, task, data, folds, slots, screen)
+    return search_and_confirm(study, run, prepared, screen)
 
 
 def resume(args: argparse.Namespace, overrides: dict[str, Any], screen: Screen) -> int:
     from tune_digits.runs import open_run
     from tune_digits.study import load_study
+    from tune_digits.tune.same_data import check_same_data
 
     run = open_run(args.resume)
     allowed = {FLAGS[flag] for flag in RESUMABLE}
@@ -151,145 +168,119 @@ def resume(args: argparse.Namespace, overrides: dict[str, Any], screen: Screen) 
             f"--resume goes on with the study of {run.path}: {', '.join(foreign)} cannot change now ({flags} can)"
         )
     study = load_study(run.study_file, overrides)
-    task, data, folds, slots = prepare(study, args, screen)
-    return go(study, run, task, data, folds, slots, screen)
+    prepared = prepare(study, args, screen)
+    check_same_data(run, study, prepared.whole, prepared.made_from)
+    return search_and_confirm(study, run, prepared, screen)
 
 
-def prepare(study: Study, args: argparse.Namespace, screen: Screen) -> tuple[Task, Any, Any, Any]:
-    """Start Ray, read the data and fold them, saying what was found. Returns task, stored data, folds and slots."""
-    from dataclasses import replace
-    from threading import Thread
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a search needs besides its study. whole: all the data; task: with the rows that are searched on."""
 
+    whole: Task
+    task: Task
+    data: Stored[TrainingData]
+    folds: tuple[Fold, ...]
+    made_from: Fingerprints
+    executor: Executor
+
+
+def prepare(study: Study, args: argparse.Namespace, screen: Screen) -> Prepared:
+    """Start the executor, read the data, fold them and check all that can be checked, saying what was found."""
     from tune_digits.data.files.paths import existing
+    from tune_digits.data.folds.split import make_folds
+    from tune_digits.execute.slots import oversubscription
     from tune_digits.machine import available_cores, work_of_others
-    from tune_digits.screen import Progress
-    from tune_digits.tune.resources import (
-        oversubscription,
-        plan_slots,
-        quick_imports,
-        start_ray,
-    )
 
     if study.data.path is not None and not study.data.path.startswith("torchvision:"):
         existing(study.data.path)  # a slip of the pen does not wait for Ray
     others = work_of_others()  # before there is any work of our own
-    # reading the data, importing what the search needs and starting Ray take seconds each; side by side they
-    # take little more than the longest
-    loaded: dict[str, Any] = {}
+    executor, whole = start_and_read(study, args.address, screen)
+
+    from tune_digits.learn.metrics import metric_of
+    from tune_digits.tune.preflight import preflight
+    from tune_digits.tune.same_data import made_from
+    from tune_digits.tune.training import share
+
+    screen.say(whole.describe())
+    task, rows = searched_rows(study, whole)
+    if rows is not None:
+        screen.say(f"search and confirm on {len(rows):,} of them, drawn evenly by class")
+    train = task.train
+    folds = make_folds(train.labels, train.groups, study.cv, train.targets, train.columns)
+    print_folds(folds, train, study, screen)
+    report_findings(task, folds, args.strict, screen)
+    for line in preflight(study, task, folds):
+        screen.say(line)
+    screen.say(f"trainings: {executor.slots.describe()}")
+    if not args.address and (warning := oversubscription(executor.slots, others, available_cores())):
+        screen.warn(warning)
+    task, data = share(task, metric_of(study.cv, task.targets), executor)
+    return Prepared(whole, task, data, folds, made_from(whole, rows, folds), executor)
+
+
+def start_and_read(study: Study, address: str | None, screen: Screen) -> tuple[Executor, Task]:
+    """The executor and all the data. Starting Ray, reading, and importing what a search needs take seconds each; side by
+    side they take little more than the longest."""
+    from concurrent.futures import Future
+    from threading import Thread
+
+    from tune_digits.patches.ray_warm import quick_imports
+    from tune_digits.screen import Progress
+
+    progress = Progress("reading", total=100)
+    loaded: Future[Task] = Future()
 
     def load() -> None:
         try:
             from tune_digits.data.load import load_task
 
-            loaded["task"] = load_task(study.data, study.cv, CACHE, progress.of_file)
-            import tune_digits.tune.confirm
-            import tune_digits.tune.tracking  # noqa: F401
-        except Exception as error:  # handed over to the main thread below
-            loaded["error"] = error
+            task = load_task(study.data, study.cv, CACHE, progress.of_file)
+            import tune_digits.tune.confirm  # noqa: F401
 
-    progress = Progress("reading", total=100)
+            loaded.set_result(task)
+        except BaseException as error:  # raised below, in the main thread
+            loaded.set_exception(error)
+
     reader = Thread(target=load, daemon=True)  # a command that is stopped does not wait for it
     with quick_imports():
-        slots = plan_slots(study.resources, *start_ray(args.address, meanwhile=reader.start))
+        executor = start_executor(study.resources, address, meanwhile=reader.start)
         reader.join(2)
     if reader.is_alive() and progress.facts:  # a large file
         with screen.watch(progress):
             while reader.is_alive():
                 reader.join(0.2)
                 screen.tick(progress)
-    reader.join()
-    if "error" in loaded:
-        raise loaded["error"]
-    task = loaded["task"]
+    return executor, loaded.result()
 
-    from tune_digits.data.folds.split import make_folds
+
+def searched_rows(study: Study, whole: Task) -> tuple[Task, np.ndarray | None]:
+    """The task with the rows that are searched on, and their numbers; None where these are all."""
+    from dataclasses import replace
+
     from tune_digits.data.folds.subset import subset_rows
-    from tune_digits.learn.metrics import metric_of
-    from tune_digits.tune.search import share
 
-    screen.say(task.describe())
-    train = task.train
-    if study.data.subset is not None and study.data.subset < len(train):
-        rows = subset_rows(train.labels, train.groups, study.data.subset, study.cv.seed)
-        task = replace(task, train=train.take(rows))
-        screen.say(f"search and confirm on {len(rows):,} of them, drawn evenly by class")
-    metric_of(study.cv, task.targets)  # refuses weights of targets that are not there
-    train = task.train
-    folds = make_folds(train.labels, train.groups, study.cv, train.targets, train.columns)
-    check_fold_numbers(study, len(folds))
-    print_folds(folds, train, study, screen)
-    report_findings(task, folds, args.strict, screen)
-    check_augmentation(study, task)
-    check_models(study, task, screen)
-    check_losses(study, task)
-    screen.say(f"trainings: {slots.describe()}")
-    if not args.address and (warning := oversubscription(slots, others, available_cores())):
-        screen.warn(warning)
-    return *share(task, study), folds, slots
+    train = whole.train
+    if study.data.subset is None or study.data.subset >= len(train):
+        return whole, None
+    rows = subset_rows(train.labels, train.groups, study.data.subset, study.cv.seed)
+    return replace(whole, train=train.take(rows)), rows
 
 
-def check_fold_numbers(study: Study, count: int) -> None:
-    """The study has checked these numbers, except against a column of folds, which it has not seen."""
-    if study.search.fold >= count:
-        raise ConfigError(f"search.fold is {study.search.fold}, but the folds are 0..{count - 1}")
-    if study.confirm.folds is not None and study.confirm.folds > count:
-        raise ConfigError(f"confirm.folds is {study.confirm.folds}, but there are {count} folds")
-
-
-def check_augmentation(study: Study, task: Task) -> None:
-    """Refuse an albumentations pipeline that cannot work on these images before any trial meets it."""
-    from tune_digits.config import TrialConfig
-
-    augment = TrialConfig.model_validate(study.space.point(study.space.baseline)[1]).augment
-    if augment.backend == "albumentations":
-        from tune_digits.learn.albumentations_backend import check_pipeline
-
-        check_pipeline(augment, *task.train.images.shape[1:])
-
-
-def check_models(study: Study, task: Task, screen: Screen) -> None:
-    """Refuse a network that cannot be made for these images, or started from what is given, before any trial."""
-    from tune_digits.space import ends
-
-    # what these knobs say makes no network fail
-    plain = {"bn_momentum": 0.1, "bn_eps": 1e-5, "init": "default"}
-    models = {c.model.model_copy(update=plain) for c in ends(study.space, f"{study.name}: trial")}
-    # the networks written here take all images; those of other libraries, and other runs' weights, may not
-    doubtful = [m for m in models if ":" in m.name or m != m.without_start()]
-    if doubtful:
-        from tune_digits.learn.models import check_model
-
-        classes = sum(len(target.classes) for target in task.targets)
-        for model in sorted(doubtful, key=str):
-            taken = check_model(model, *task.train.images.shape[1:], classes)
-            if taken is not None:
-                rest = f"; left out: {', '.join(taken.left_out)}" if taken.left_out else ""
-                start = model.init_from or model.weights
-                screen.say(f"{model.name} starts from {len(taken.copied)} tensors of {start}{rest}")
-
-
-def check_losses(study: Study, task: Task) -> None:
-    """Refuse weights and teachers that do not fit the data before any trial meets them."""
-    from tune_digits.data.dataset import head_slices
-    from tune_digits.learn.loss_checks import check_loss
-    from tune_digits.space import ends
-
-    for loss in dict.fromkeys(c.loss for c in ends(study.space, f"{study.name}: trial")):
-        check_loss(loss, head_slices(task.targets), len(task.train), study.data.subset)
-
-
-def go(study: Study, run: Run, task: Task, data: Any, folds: Any, slots: Any, screen: Screen) -> int:
+def search_and_confirm(study: Study, run: Run, prepared: Prepared, screen: Screen) -> int:
     from tune_digits.tune.confirm import run_confirm
     from tune_digits.tune.search import run_search
 
+    p = prepared
     screen.say(f"run folder: {run.path}   (tensorboard --logdir {run.path})")
     try:
-        records = run_search(study, run, data, folds[study.search.fold], slots, screen)
-        board = run_confirm(study, run, task, data, folds, records, slots, screen)
+        fold = p.folds[study.search.fold]
+        records = run_search(study, run, p.data, fold, p.made_from, p.executor, screen)
+        board = run_confirm(study, run, p.task, p.data, p.folds, records, p.made_from, p.executor, screen)
     except KeyboardInterrupt:
         screen.say(f"\nnothing is lost; go on with: python scripts/search.py --resume {run.path}")
         raise
     print_board(board, screen)
     screen.say(f"\nleaderboard: {run.leaderboard}")
-    screen.say(f"next: python scripts/ensemble.py --top {study.ensemble.top}")
+    screen.say(f"next: python scripts/ensemble.py --run {run.path} --top {study.ensemble.top}")
     return 0

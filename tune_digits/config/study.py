@@ -196,10 +196,14 @@ class Resources(Part):
         None, ge=0, description="part of a GPU for one training; none = 1/4 where there is a GPU, else 0"
     )
     max_concurrent: int | None = Field(None, ge=1, description="trainings at once; none = as many as fit")
+    executor: Literal["ray", "inline"] = Field(
+        "ray",
+        description="ray: trainings side by side; inline: in the command's own process, one after the other",
+    )
     fuse: Literal["auto", "never"] = Field(
         "auto",
-        description="folds and seeds of one configuration as one network: auto = where a measurement at the start"
-        " shows it to be faster",
+        description="folds and seeds of one configuration as one network: auto = on a GPU, where a"
+        " measurement at the start shows it to be faster",
     )
 
 

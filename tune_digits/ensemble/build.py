@@ -25,30 +25,28 @@ from tune_digits.ensemble.retrain import MemberJob, RetrainData, member_jobs, re
 from tune_digits.ensemble.submission import submission_frame, write_submission
 from tune_digits.ensemble.vote import agreement, labels_of
 from tune_digits.errors import RunError
+from tune_digits.execute.executor import Executor
 from tune_digits.learn.metrics import Metric, metric_of, score
 from tune_digits.screen import Progress, Screen
 from tune_digits.study import Study
-from tune_digits.tune.resources import Slots
-from tune_digits.tune.search import training_data
-from tune_digits.tune.store import store
-from tune_digits.tune.trainable import TrainingData
+from tune_digits.tune.training import TrainingData, training_data
 
 
 def choose(
     board: pd.DataFrame, records: list[runs.TrialRecord], plan: Ensemble
-) -> list[tuple[int, dict[str, Any]]]:
-    """The `top` best confirmed trials as (number, configuration tree), best first, with the plan's epochs."""
+) -> list[tuple[int, TrialConfig]]:
+    """The `top` best confirmed trials as (number, configuration), best first, with the plan's epochs."""
     by_number = {r.number: r for r in records}
     if plan.prefer == "out_of_domain":
         board = prefer_out_of_domain(board)
     chosen = []
     for number in board["trial"].head(plan.top):
-        config = TrialConfig.model_validate(by_number[int(number)].config)
+        config = by_number[int(number)].config
         if plan.epochs is not None:
             config = config.model_copy(
                 update={"train": config.train.model_copy(update={"epochs": plan.epochs})}
             )
-        chosen.append((int(number), config.model_dump(mode="json")))
+        chosen.append((int(number), config))
     return chosen
 
 
@@ -77,7 +75,7 @@ def far_behind(board: pd.DataFrame, chosen: list[int]) -> list[int]:
 
 
 def build_ensemble(
-    study: Study, run: runs.Run, task: Task, plan: Ensemble, slots: Slots, screen: Screen
+    study: Study, run: runs.Run, task: Task, plan: Ensemble, executor: Executor, screen: Screen
 ) -> dict[str, Any]:
     """Make the ensemble of a run: members, manifest, submission and report. Returns the report."""
     import torch
@@ -97,20 +95,23 @@ def build_ensemble(
         )
     folder = run.ensemble
     started = time.monotonic()
-    data = training_data(task.train, study)
+    metric = metric_of(study.cv, task.targets)
+    data = training_data(task.train, metric)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def train_and_judge(
         title: str, data: TrainingData
     ) -> tuple[list[MemberJob], Manifest, dict[str, Any], np.ndarray]:
         jobs = member_jobs(configs, plan.seeds, _key(data.images, data.proba))
-        shared = RetrainData(store(data), np.arange(len(data.images)), str(folder.resolve()), slots)
-        retrain(jobs, shared, run, study.resources, screen, title)
+        shared = RetrainData(
+            executor.store(data), np.arange(len(data.images)), str(folder.resolve()), executor.slots
+        )
+        retrain(jobs, shared, run, study.resources, executor, screen, title)
         manifest = _manifest(jobs, task, plan, study.data)
         return (
             jobs,
             manifest,
-            *_judge(manifest, folder, task, metric_of(study.cv, task.targets), device, screen),
+            *_judge(manifest, folder, task, metric, device, screen),
         )
 
     jobs, manifest, figures, test_vote = train_and_judge("retrain", data)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from tune_digits.config.train import Train
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +24,21 @@ class EpochReport:
     seconds: float
     valid_seconds: float
     images_per_second: float
+
+
+def is_over(history: Sequence[EpochReport], train: Train) -> bool:
+    """Whether a training with these epochs behind it has ended, by its last epoch or by its own rule."""
+    return len(history) >= train.epochs or diverged(history) or stopped_early(history, train)
+
+
+def diverged(history: Sequence[EpochReport]) -> bool:
+    """Whether the loss of the last epoch is no longer finite."""
+    return bool(history) and not math.isfinite(history[-1].train_loss)
+
+
+def stopped_early(history: Sequence[EpochReport], train: Train) -> bool:
+    """Whether the last `train.early_stopping` epochs brought no better validation score; 0 = never."""
+    scores = [r.score for r in history if r.score is not None]
+    if not scores or train.early_stopping == 0:
+        return False
+    return len(scores) - 1 - scores.index(max(scores)) >= train.early_stopping

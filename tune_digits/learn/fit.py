@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tune_digits.config import Train, TrialConfig
+from tune_digits.config import TrialConfig
 from tune_digits.learn import losses
 from tune_digits.learn.batches import DeviceData, channel_stats, to_device
 from tune_digits.learn.centers import classifier_inputs, move_centers
 from tune_digits.learn.ema import ema_decay_at, ema_update
-from tune_digits.learn.epoch import EpochReport
+from tune_digits.learn.epoch import EpochReport, is_over
 from tune_digits.learn.loop import Loop, average_epoch
 from tune_digits.learn.metrics import ACCURACY, Metric, score
 from tune_digits.learn.optim import set_lr
@@ -28,7 +28,7 @@ from tune_digits.learn.predict import predict_logits, softmax_heads
 from tune_digits.learn.schedule import multiplier, snapshot_epochs, watched
 from tune_digits.learn.state import TrainState, create_state, derive_seed
 
-__all__ = ["DeviceData", "channel_stats", "evaluate", "fit", "is_over", "start_training", "to_device"]
+__all__ = ["DeviceData", "channel_stats", "evaluate", "fit", "start_training", "to_device"]
 
 
 def start_training(
@@ -54,19 +54,6 @@ def start_training(
         seed=derive_seed(seed, fold),
         device=device,
     )
-
-
-def is_over(history: list[EpochReport], train: Train) -> bool:
-    """Whether a training with these epochs behind it has ended.
-
-    All epochs are done, the loss is no longer finite, or the last `early_stopping` epochs brought no better score.
-    """
-    if len(history) >= train.epochs or (history and not math.isfinite(history[-1].train_loss)):
-        return True
-    scores = [r.score for r in history if r.score is not None]
-    if not scores or train.early_stopping == 0:
-        return False
-    return len(scores) - 1 - scores.index(max(scores)) >= train.early_stopping
 
 
 def fit(

@@ -23,8 +23,7 @@ from tune_digits.config import TrialConfig
 from tune_digits.learn import losses
 from tune_digits.learn.batches import Batch, DeviceData
 from tune_digits.learn.ema import average_into, ema_decay_at, tensors_of
-from tune_digits.learn.epoch import EpochReport
-from tune_digits.learn.fit import is_over
+from tune_digits.learn.epoch import EpochReport, is_over
 from tune_digits.learn.loop import Loop, average_epoch
 from tune_digits.learn.optim import build_optimizer, set_lr
 from tune_digits.learn.predict import memory_format
@@ -42,6 +41,10 @@ class Member:
     rows: Tensor
     seed: int
     fold: int
+
+
+class CannotFuse(Exception):
+    """These trainings cannot be one network; the message says why."""
 
 
 def why_apart(config: TrialConfig) -> str | None:
@@ -65,18 +68,18 @@ def fit_fused(
 
     Each learns what `fit` without validation would have taught it, up to rounding; on a GPU dropout draws other masks.
     A member whose loss is no longer finite keeps its place, and its report stays what it was. seconds: a member's share
-    of the time. All must have the same number of steps in an epoch, and be equally far. Raises ValueError otherwise,
+    of the time. All must have the same number of steps in an epoch, and be equally far. Raises CannotFuse otherwise,
     and where `why_apart` names a reason.
     """
     if reason := why_apart(config):
-        raise ValueError(reason)
+        raise CannotFuse(reason)
     loops = [
         Loop(m.state, config, data, m.rows, data.targets[m.rows].sum(0), (m.seed, m.fold), workers)
         for m in members
     ]
     lengths = {(loop.steps, loop.state.step, len(loop.state.history)) for loop in loops}
     if len(lengths) > 1:
-        raise ValueError("trainings of different length cannot be fused")
+        raise CannotFuse("trainings of different length cannot be fused")
     snapshot_at = snapshot_epochs(config.schedule, config.train)
     fused = _Fused(loops)
     for epoch in range(len(members[0].state.history), config.train.epochs):

@@ -16,13 +16,15 @@ from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from tune_digits.runs import State
 from tune_digits.space import Domain, OneOf, Space, nodes
 
 METRICS = {"score/best": "best score", "score/final": "final score", "epochs": "epochs"}
-STATUS = {
+STATUS: dict[State, int] = {
     "running": api_pb2.STATUS_RUNNING,
     "finished": api_pb2.STATUS_SUCCESS,
-    "pruned": api_pb2.STATUS_SUCCESS,  # ended as it should: the number of epochs tells it from a finished one
+    "ended": api_pb2.STATUS_SUCCESS,
+    "pruned": api_pb2.STATUS_SUCCESS,  # the number of epochs tells it from a finished one
     "failed": api_pb2.STATUS_FAILURE,
 }
 
@@ -95,7 +97,7 @@ class TrialBoard:
             _write(self._writer, Summary.Value(tag=tag, simple_value=value), step)
         self._writer.flush()
 
-    def close(self, state: str) -> None:
+    def close(self, state: State) -> None:
         end = plugin_data_pb2.SessionEndInfo(status=STATUS[state], end_time_secs=time.time())
         _write(self._writer, _plugin_value(metadata.SESSION_END_INFO_TAG, session_end_info=end))
         self._writer.close()

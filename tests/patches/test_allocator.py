@@ -11,7 +11,7 @@ import pytest
 COUNT = """
 import resource, sys
 import numpy as np
-from tune_digits.learn.allocator import keep_freed_memory
+from tune_digits.patches.allocator import keep_freed_memory
 
 def use():
     parts = [np.empty(2**21) for _ in range(6)]  # 16 MB each

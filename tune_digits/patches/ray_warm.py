@@ -1,28 +1,31 @@
-"""Imported by Ray's workers as they start (`preload`): what a training needs, read while the driver still reads the data.
+"""Imported by Ray's workers as they start: they import what a training needs while the driver still reads the data.
 
 PyTorch and Ray Tune take 5 s of a core in each worker. So that the first trial does not wait for the imports of all, no
 more workers import at once than the driver leaves cores for; and only as many import at all as will train, since each
-then holds some 300 MB.
+then holds some 300 MB. Only time depends on it: a worker that has imported nothing imports when it gets work.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import importlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from tune_digits.machine import available_cores
-from tune_digits.tune.resources import WARM, quick_imports
+from tune_digits.patches import enabled
 
-# Ray Tune's side of a trial, and ours
+WARM = "TUNE_DIGITS_WARM"  # environment variable: how many workers import beforehand
+MOST_WARM = 4  # a worker that has imported PyTorch holds some 300 MB
+# by name, since they stand in rooms above: Ray Tune's side of a trial, and ours
 MODULES = (
     "ray.tune.trainable.function_trainable",
     "torch",
     "tune_digits.learn.fit",
-    "tune_digits.tune.trainable",
+    "tune_digits.tune.training",
 )
 
 
@@ -56,6 +59,18 @@ def warm() -> None:
                 importlib.import_module(name)
 
 
-with contextlib.suppress(Exception):
-    # it saves time, and nothing else hangs on it
-    warm()
+@contextlib.contextmanager
+def quick_imports() -> Iterator[None]:
+    """Import much at once without the garbage collector, which would walk all of it again and again and find nothing."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+if WARM in os.environ and enabled():
+    with contextlib.suppress(Exception):
+        # an error here would end the worker, and only time depends on this
+        warm()

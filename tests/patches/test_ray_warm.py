@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from threading import Event, Thread
 
-from tune_digits.tune.warm import place_in, turn
+from tune_digits.patches.ray_warm import place_in, turn
 
 LOOK = """
 import sys
@@ -18,8 +18,9 @@ def look(wait):
 """
 
 SCRIPT = """
-from tune_digits.tune.resources import start_ray
-start_ray()
+from tune_digits.config import Resources
+from tune_digits.execute.on_ray import start_ray
+start_ray(Resources())
 import look, ray
 task = ray.remote(num_cpus=1)(look.look)
 print(ray.get([task.remote(1.0) for _ in range(2)]))

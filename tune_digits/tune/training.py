@@ -7,19 +7,25 @@ lost machine the same call goes on where the last saved epoch ended.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tune_digits import disk, runs
 from tune_digits.config import TrialConfig
-from tune_digits.data.dataset import Target, head_slices
+from tune_digits.data.dataset import Dataset, Target, Task, head_slices
+from tune_digits.execute.executor import Executor, Stored
+from tune_digits.execute.slots import Slots, use_slots
 from tune_digits.learn.metrics import Metric
-from tune_digits.tune.resources import Slots, quick_imports, use_slots
-from tune_digits.tune.store import Stored
+from tune_digits.patches.ray_warm import quick_imports
+
+if TYPE_CHECKING:
+    from tune_digits.learn.batches import DeviceData
+    from tune_digits.learn.epoch import EpochReport
+    from tune_digits.learn.state import TrainState
 
 SAVE_EVERY = 5.0  # seconds; what a crash may cost
 
@@ -37,6 +43,30 @@ class TrainingData:
     targets: tuple[Target, ...]
     metric: Metric
     pseudo: int = 0
+
+
+def training_data(dataset: Dataset, metric: Metric) -> TrainingData:
+    """A labelled data set as trainings take it."""
+    return TrainingData(dataset.images, one_hot(dataset), dataset.targets, metric)
+
+
+def share(task: Task, metric: Metric, executor: Executor) -> tuple[Task, Stored[TrainingData]]:
+    """Store what the trainings of a search share.
+
+    The images of the returned task are those in the store, so that nothing keeps a second copy of them where the caller
+    lets go of the first.
+    """
+    stored = executor.store(training_data(task.train, metric))
+    return replace(task, train=replace(task.train, images=stored.get().images)), stored
+
+
+def one_hot(dataset: Dataset) -> np.ndarray:
+    """The labels as float32 (N, K), one head's classes beside the next's."""
+    columns = [
+        np.eye(len(target.classes), dtype=np.float32)[dataset.labels[:, i]]
+        for i, target in enumerate(dataset.targets)
+    ]
+    return np.ascontiguousarray(np.concatenate(columns, axis=1))
 
 
 def teacher_of(config: TrialConfig, data: TrainingData) -> np.ndarray | None:
@@ -63,7 +93,7 @@ def train(
     fold: int,
     slots: Slots,
     state_file: Path | None = None,
-) -> Iterator[tuple[Any, Any, Any]]:
+) -> Iterator[tuple[EpochReport, TrainState, DeviceData]]:
     """Train, yielding (EpochReport, TrainState, DeviceData) after each epoch.
 
     Epochs that a saved state already holds are yielded again first, so that the caller learns of them. Raises
@@ -96,8 +126,8 @@ def train(
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One of several trainings of a configuration: its rows int64 (n,), what seeds it, and where its state is saved."""
+class TrainingPlan:
+    """One of several trainings of a configuration: its rows int64 (n,), its seed and fold, and where its state is saved."""
 
     rows: np.ndarray
     seed: int
@@ -105,40 +135,43 @@ class Part:
     state_file: Path | None = None
 
 
-def train_parts(
-    config: TrialConfig, data: TrainingData, parts: Sequence[Part], slots: Slots
-) -> Iterator[tuple[Any, Any]]:
-    """Train each part to its end, yielding (TrainState, DeviceData) of each in order; several are fused.
+def train_plans(
+    config: TrialConfig, data: TrainingData, plans: Sequence[TrainingPlan], slots: Slots
+) -> Iterator[tuple[TrainState, DeviceData]]:
+    """Train each to its end, yielding (TrainState, DeviceData) of each in order; several are fused.
 
-    Where they cannot be (too little memory, another number of steps), each is trained by itself after all.
+    Where they cannot be fused (too little memory, different numbers of steps), each is trained by itself.
     """
-    if len(parts) > 1:
+    if len(plans) > 1:
         import torch
 
+        from tune_digits.learn.fused import CannotFuse
+
         try:
-            yield from _train_fused(config, data, parts, slots)
+            yield from _train_fused(config, data, plans, slots)
             return
-        except (ValueError, torch.OutOfMemoryError):
+        except (CannotFuse, torch.OutOfMemoryError):
             pass
-    for part in parts:
+    for plan in plans:
         last = None
         for _, state, on_device in train(
             config,
             data,
-            part.rows,
+            plan.rows,
             None,
-            seed=part.seed,
-            fold=part.fold,
+            seed=plan.seed,
+            fold=plan.fold,
             slots=slots,
-            state_file=part.state_file,
+            state_file=plan.state_file,
         ):
             last = state, on_device
+        assert last is not None, "a training has one epoch at least"
         yield last
 
 
 def _train_fused(
-    config: TrialConfig, data: TrainingData, parts: Sequence[Part], slots: Slots
-) -> list[tuple[Any, Any]]:
+    config: TrialConfig, data: TrainingData, plans: Sequence[TrainingPlan], slots: Slots
+) -> list[tuple[TrainState, DeviceData]]:
     import torch
 
     from tune_digits.learn.fit import start_training, to_device
@@ -148,40 +181,48 @@ def _train_fused(
     device = use_slots(slots)
     classes = data.proba.shape[1]
     members = []
-    for part in parts:
-        state = start_training(config, data.images, part.rows, classes, part.seed, part.fold, device)
-        if part.state_file is not None and part.state_file.exists():
-            unpack(state, *disk.read_tensors(part.state_file))
-        rows = torch.from_numpy(np.array(part.rows)).to(device)
-        members.append(Member(state, rows, part.seed, part.fold))
+    for plan in plans:
+        state = start_training(config, data.images, plan.rows, classes, plan.seed, plan.fold, device)
+        if plan.state_file is not None and plan.state_file.exists():
+            unpack(state, *disk.read_tensors(plan.state_file))
+        rows = torch.from_numpy(np.array(plan.rows)).to(device)
+        members.append(Member(state, rows, plan.seed, plan.fold))
     on_device = to_device(data.images, data.proba, data.targets, device, teacher_of(config, data))
     saved = time.monotonic()
     for _ in fit_fused(members, config, on_device, workers=slots.threads):
         if time.monotonic() - saved < SAVE_EVERY:
             continue
-        for part, member in zip(parts, members, strict=True):
-            if part.state_file is not None:
-                disk.write_tensors(part.state_file, *pack(member.state))
+        for plan, member in zip(plans, members, strict=True):
+            if plan.state_file is not None:
+                disk.write_tensors(plan.state_file, *pack(member.state))
         saved = time.monotonic()
     return [(member.state, on_device) for member in members]
 
 
-def train_trial(
-    config: dict[str, Any],
-    data: Stored[TrainingData],
-    train_rows: np.ndarray,
-    valid_rows: np.ndarray,
-    run_path: str,
-    seed: int,
-    fold: int,
-    slots: Slots,
-) -> None:
-    """Ray Tune's trainable: one fold of one configuration, a report per epoch. ASHA ends it from outside."""
-    from ray import tune
+@dataclass(frozen=True, slots=True)
+class TrialData:
+    """What all trials of a search share. train_rows, valid_rows: int64 (n,) of the one fold; run_path: its run folder."""
 
-    trial = TrialConfig.model_validate(config["config"])
-    state_file = runs.Run(Path(run_path)).trial_state(config["number"])
+    training: Stored[TrainingData]
+    train_rows: np.ndarray
+    valid_rows: np.ndarray
+    run_path: str
+    seed: int
+    fold: int
+    slots: Slots
+
+
+def train_trial(number: int, config: TrialConfig, shared: TrialData) -> Iterator[Mapping[str, Any]]:
+    """Train the trial of this number; yields an EpochReport's fields after each epoch."""
+    state_file = runs.Run(Path(shared.run_path)).trial_state(number)
     for report, _, _ in train(
-        trial, data.get(), train_rows, valid_rows, seed=seed, fold=fold, slots=slots, state_file=state_file
+        config,
+        shared.training.get(),
+        shared.train_rows,
+        shared.valid_rows,
+        seed=shared.seed,
+        fold=shared.fold,
+        slots=shared.slots,
+        state_file=state_file,
     ):
-        tune.report(asdict(report))
+        yield asdict(report)

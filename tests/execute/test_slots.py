@@ -9,8 +9,8 @@ import pytest
 
 from tune_digits.config import Resources
 from tune_digits.errors import ConfigError
+from tune_digits.execute.slots import Slots, oversubscription, plan_slots, snap_gpus
 from tune_digits.machine import busy_cores
-from tune_digits.tune.resources import Slots, oversubscription, plan_slots, snap_gpus
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,8 @@ def test_a_share_of_a_gpu_is_an_equal_part(share: float, snapped: float) -> None
         ({"cpus_per_trial": 2}, 5, 0, Slots(2, 0, 2)),
         ({"max_concurrent": 1}, 8, 0, Slots(1, 0, 1)),
         ({}, 16, 1, Slots(1, 0.25, 4)),
+        ({"cpus_per_trial": 0.5}, 2, 0, Slots(0.5, 0, 4)),
+        ({"gpus_per_trial": 1}, 4, 2, Slots(1, 1, 2)),
         ({"gpus_per_trial": 0.3}, 16, 2, Slots(1, 1 / 3, 6)),
         ({"gpus_per_trial": 2}, 16, 4, Slots(1, 2, 2)),
         ({"gpus_per_trial": 0.25}, 3, 1, Slots(1, 0.25, 3)),
