@@ -12,7 +12,10 @@ from torch import nn
 os.environ["KERAS_BACKEND"] = "torch"
 keras = pytest.importorskip("keras", reason="keras is not installed: pip install 'tune_digits[dev]'")
 
-from tune_digits.config import Adam, AdamW, CrossEntropy, Keras8, NAdam, RmsProp, Sgd, TrialConfig  # noqa: E402
+from tune_digits.config import TrialConfig  # noqa: E402
+from tune_digits.config.loss import CrossEntropy  # noqa: E402
+from tune_digits.config.model import Keras8  # noqa: E402
+from tune_digits.config.optimizer import Adam, AdamW, NAdam, RmsProp, Sgd  # noqa: E402
 from tune_digits.learn.losses import loss_per_sample  # noqa: E402
 from tune_digits.learn.models import build_model  # noqa: E402
 from tune_digits.learn.models.norm import BiasedBatchNorm1d, BiasedBatchNorm2d  # noqa: E402

@@ -11,13 +11,8 @@ from pydantic import ValidationError
 from scipy import stats
 from sklearn.utils.class_weight import compute_class_weight
 
-from tune_digits.config import (
-    CrossEntropy,
-    Loss,
-    Mix,
-    TrialConfig,
-    variants,
-)
+from tune_digits.config import Mix, TrialConfig, variants
+from tune_digits.config.loss import CrossEntropy, Loss
 from tune_digits.errors import ConfigError, DataError
 from tune_digits.learn import mix
 from tune_digits.learn.loss_checks import check_heads, check_loss

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tune_digits.config import LeanCnn, SimpleM7, Timm, Torchvision, TrialConfig
+from tune_digits.config import TrialConfig
+from tune_digits.config.model import LeanCnn, SimpleM7, Timm, Torchvision
 from tune_digits.errors import ConfigError
 from tune_digits.learn.models import build_model, check_model
 from tune_digits.learn.models.listed import Resize, adapt_stem, sizes_to_try

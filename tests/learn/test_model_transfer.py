@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from tune_digits import disk
-from tune_digits.config import LeanCnn, TrialConfig
+from tune_digits.config import TrialConfig
+from tune_digits.config.model import LeanCnn
 from tune_digits.errors import ConfigError
 from tune_digits.learn.models import build_model, check_model
 from tune_digits.learn.models.transfer import load_matching, read_run, read_weights

@@ -5,17 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from tune_digits.config import (
-    DenseCnn,
-    Keras8,
-    LeanCnn,
-    Model,
-    SeCnn,
-    SimpleM3,
-    SimpleM5,
-    SimpleM7,
-    variants,
-)
+from tune_digits.config import variants
+from tune_digits.config.model import DenseCnn, Keras8, LeanCnn, Model, SeCnn, SimpleM3, SimpleM5, SimpleM7
 from tune_digits.learn.models import MODELS, Normalize, build_model
 
 KNOBS = {"width": 4, "bn_momentum": 0.3, "bn_eps": 2e-4}

@@ -4,20 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from tune_digits.config import (
-    Adam,
-    AdamW,
-    Keras8,
-    Lamb,
-    LeanCnn,
-    Muon,
-    NAdam,
-    Optimizer,
-    RAdam,
-    RmsProp,
-    Sgd,
-    variants,
-)
+from tune_digits.config import variants
+from tune_digits.config.model import Keras8, LeanCnn
+from tune_digits.config.optimizer import Adam, AdamW, Lamb, Muon, NAdam, Optimizer, RAdam, RmsProp, Sgd
 from tune_digits.learn.ema import ema_decay_at, ema_update
 from tune_digits.learn.models import build_model
 from tune_digits.learn.optim import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tune_digits.config import Loss
+from tune_digits.config.loss import Loss
 from tune_digits.errors import ConfigError
 from tune_digits.learn.teacher import read_teacher
 

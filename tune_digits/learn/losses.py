@@ -13,14 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tune_digits.config import (
-    CrossEntropy,
-    Focal,
-    GeneralizedCrossEntropy,
-    Loss,
-    SymmetricCrossEntropy,
-    TrialConfig,
-)
+from tune_digits.config import TrialConfig
+from tune_digits.config.loss import CrossEntropy, Focal, GeneralizedCrossEntropy, Loss, SymmetricCrossEntropy
 
 
 def smooth(targets: Tensor, eps: float) -> Tensor:

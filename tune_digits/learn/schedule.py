@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tune_digits.config import (
+from tune_digits.config import Train
+from tune_digits.config.schedule import (
     Constant,
     Cosine,
     CosineRestarts,
@@ -22,7 +23,6 @@ from tune_digits.config import (
     Schedule,
     Step,
     StepEpochs,
-    Train,
     Triangular,
 )
 from tune_digits.learn.epoch import EpochReport

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tune_digits.config import Model
-from tune_digits.config.model import TIMM, TORCHVISION, model_kind
+from tune_digits.config.model import TIMM, TORCHVISION, Model, model_kind
 from tune_digits.errors import ConfigError
 from tune_digits.learn.models.dense_cnn import dense_cnn
 from tune_digits.learn.models.init import initialise, set_batchnorm

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tune_digits.config import DenseCnn
+from tune_digits.config.model import DenseCnn
 from tune_digits.learn.models.blocks import conv_norm_act, halving, vector_of
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from tune_digits.config import Keras8
+from tune_digits.config.model import Keras8
 from tune_digits.learn.models.blocks import ACTIVATIONS, conv_norm_act, halving, vector_of
 from tune_digits.learn.models.norm import bias_variance
 

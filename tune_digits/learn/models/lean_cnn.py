@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from tune_digits.config import LeanCnn
+from tune_digits.config.model import LeanCnn
 from tune_digits.learn.models.blocks import ACTIVATIONS, halving, squeeze_excite, vector_of
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from tune_digits.config import SeCnn
+from tune_digits.config.model import SeCnn
 from tune_digits.learn.models.blocks import ACTIVATIONS, conv_norm_act, halving, squeeze_excite, vector_of
 
 

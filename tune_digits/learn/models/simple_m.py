@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from tune_digits.config import SimpleM3, SimpleM5, SimpleM7
+from tune_digits.config.model import SimpleM3, SimpleM5, SimpleM7
 from tune_digits.learn.models.blocks import conv_norm_act
 
 KERNELS = {"simple_m3": 3, "simple_m5": 5, "simple_m7": 7}

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from tune_digits.config import Timm
+from tune_digits.config.model import Timm
 from tune_digits.errors import ConfigError
 from tune_digits.learn.models.listed import (
     Size,

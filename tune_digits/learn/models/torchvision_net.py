@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from tune_digits.config import Torchvision
+from tune_digits.config.model import Torchvision
 from tune_digits.learn.models.listed import (
     Size,
     adapt_stem,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tune_digits.config import Adam, AdamW, Lamb, Muon, NAdam, Optimizer, RAdam, RmsProp, Sgd
+from tune_digits.config.optimizer import Adam, AdamW, Lamb, Muon, NAdam, Optimizer, RAdam, RmsProp, Sgd
 from tune_digits.learn.optim import lean
 from tune_digits.learn.optim.keras import KerasAdam, KerasRMSprop, KerasSGD
 from tune_digits.learn.optim.wrappers import CountInState, Lookahead
