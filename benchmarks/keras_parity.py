@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from tune_digits.config import Cv, Data, TrialConfig
+from tune_digits.config import Cv, TrialConfig
+from tune_digits.data.formats import Auto
 from tune_digits.data.load import load_task
 from tune_digits.disk import write_json
 from tune_digits.learn.batches import to_device
@@ -149,7 +150,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
 
-    task = load_task(Data(path=None if args.data is None else str(args.data)), Cv())
+    task = load_task(Auto(path=None if args.data is None else str(args.data)), Cv())
     order = np.random.default_rng(0).permutation(len(task.train.labels))
     train, valid = order[: args.subset], order[args.subset : args.subset + args.valid]
     sets = (task.train.images, task.train.labels, task.targets, train, valid)

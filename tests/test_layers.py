@@ -10,8 +10,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "tune_digits"
 # lowest first; files and folders directly under the package
 ROOMS = [
-    *("__init__", "errors", "disk", "machine", "patches", "config", "validate", "space", "study"),
-    *("screen", "runs", "data", "learn", "execute", "tune", "ensemble", "report", "cli"),
+    *("__init__", "errors", "disk", "machine", "patches", "config", "validate", "data", "space", "study"),
+    *("screen", "runs", "learn", "execute", "tune", "ensemble", "report", "cli"),
 ]
 # pure files that the driver of a search reads without torch
 KNOWS_RAY = {"execute", "patches", "tune/scheduler.py"}

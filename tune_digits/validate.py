@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from tune_digits.config import Part
 from tune_digits.config.part import variant
@@ -21,7 +22,10 @@ def did_you_mean(name: Any, allowed: Iterable[str]) -> str:
 
 
 def _model_at(cls: type[Part], names: Mapping[str, Any], key: str) -> type[Part] | None:
-    """The model that describes `key` of `cls`; for a union, the variant that `names` (the raw value) names."""
+    """The model that describes `key` of `cls`; for a union, the variant that `names` (the raw value) names.
+
+    Variants are told apart by the field's discriminator; where the raw value leaves it out, the default is meant.
+    """
     field = cls.model_fields.get(key)
     if field is None:
         return None
@@ -30,9 +34,15 @@ def _model_at(cls: type[Part], names: Mapping[str, Any], key: str) -> type[Part]
         return annotation
     if field.discriminator:
         raw = names.get(key) if isinstance(names, Mapping) else None
-        name = raw.get("name") if isinstance(raw, Mapping) else None
-        return type(field.default) if name is None else variant(annotation, name)
+        key = _discriminator(field)
+        name = raw.get(key) if isinstance(raw, Mapping) else None
+        return type(field.default) if name is None else variant(annotation, name, key)
     return None
+
+
+def _discriminator(field: FieldInfo | None) -> str:
+    """The key that tells the variants of a union apart; a function that does so reads their names."""
+    return field.discriminator if field and isinstance(field.discriminator, str) else "name"
 
 
 def validate(cls: type[Part], raw: Mapping[str, Any], where: str, note: str = "") -> Any:
@@ -61,20 +71,24 @@ def _explain(cls: type[Part], raw: Any, error: Any, where: str) -> str:
     dotted = ".".join([k for k in (prefix, *keys) if k])
     head = f"{file}: {dotted}" if dotted else file
     kind = error["type"]
+    owner = _owner(cls, raw, keys)
+    fields = owner.model_fields if owner else {}
+    field = fields.get(keys[-1]) if keys else None
     if kind == "extra_forbidden":
-        owner = _owner(cls, raw, keys)
-        allowed = sorted(owner.model_fields) if owner else []
+        allowed = sorted(fields)
         hint = did_you_mean(keys[-1], allowed)
         return f"{head}: unknown key{hint} Allowed here: {', '.join(allowed)}."
+    if kind == "missing" and field is not None and field.description:
+        return f"{head}: missing; it is the {field.description}"
     if kind == "union_tag_not_found":
-        return f"{head}.name: missing; it says which of the variants is meant"
+        return f"{head}.{_discriminator(field)}: missing; it says which of the variants is meant"
     if kind in ("union_tag_invalid", "literal_error"):
         allowed = re.findall(
             "'([^']+)'", error["ctx"].get("expected_tags") or error["ctx"].get("expected", "")
         )
         got = error["ctx"].get("tag", error.get("input"))
         hint = did_you_mean(got, allowed)
-        key = head if kind == "literal_error" else f"{head}.name"
+        key = head if kind == "literal_error" else f"{head}.{_discriminator(field)}"
         return f"{key}: unknown value '{got}'{hint} Allowed: {', '.join(allowed)}"
     message = error["msg"].removeprefix("Value error, ")
     given = error.get("input")

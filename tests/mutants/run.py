@@ -33,7 +33,16 @@ from queue import SimpleQueue
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-COPIED = ("tune_digits", "tests", "scripts", "search_spaces", "benchmarks", "docs", "README.md", "pyproject.toml")
+COPIED = (
+    "tune_digits",
+    "tests",
+    "scripts",
+    "search_spaces",
+    "benchmarks",
+    "docs",
+    "README.md",
+    "pyproject.toml",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,9 @@ def kill(mutant: Mutant, copy: Path) -> tuple[bool, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", help="lists, or entries as LIST:NUMBER (all)")
     parser.add_argument("--jobs", type=int, default=1, help="mistakes tried at once (1)")
     args = parser.parse_args()
@@ -124,7 +135,9 @@ def main() -> int:
             finally:
                 copies.put(copy)
             state = "died" if died else f"SURVIVED{' (expected: ' + mutant.why + ')' if mutant.why else ''}"
-            print(f"{mutant.name:12} {state}  {seconds:.1f} s  {mutant.file}: {mutant.find[:60]!r}", flush=True)
+            print(
+                f"{mutant.name:12} {state}  {seconds:.1f} s  {mutant.file}: {mutant.find[:60]!r}", flush=True
+            )
             if not died:
                 survivors.append(mutant)
 

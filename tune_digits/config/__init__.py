@@ -1,6 +1,7 @@
 """The configuration, validated once here and trusted everywhere below.
 
-A study (one YAML file) says what data to use, how to fold them, how to search, and the space of trials.
+A study (one YAML file) says what data to use, how to fold them, how to search, and the space of trials. The options
+of its data stand with the readers (`data/formats.py`), and the study as a whole in `study.py`.
 A trial's configuration is one tree, `TrialConfig`; the search space is that same tree with domains at its
 leaves (see `space/`). All models are frozen and refuse unknown keys.
 
@@ -15,14 +16,11 @@ from tune_digits.config.study import (
     CombinationGroups,
     Confirm,
     Cv,
-    Data,
     Ensemble,
-    Extra,
     Groups,
     Resources,
     RowGroups,
     Search,
-    StudyParts,
 )
 from tune_digits.config.train import Train
 from tune_digits.config.trial import TrialConfig
@@ -32,16 +30,13 @@ __all__ = [
     "CombinationGroups",
     "Confirm",
     "Cv",
-    "Data",
     "Ensemble",
-    "Extra",
     "Groups",
     "Mix",
     "Part",
     "Resources",
     "RowGroups",
     "Search",
-    "StudyParts",
     "Train",
     "TrialConfig",
     "variants",

@@ -19,8 +19,8 @@ Positive = Annotated[float, Field(gt=0)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 
 
-def variants(union: Any) -> dict[str, type[Part]]:
-    """The models of a union told apart by `name`: name -> class. `variants(Loss)["focal"]` is Focal.
+def variants(union: Any, discriminator: str = "name") -> dict[str, type[Part]]:
+    """The models of a union told apart by a key, `name`: name -> class. `variants(Loss)["focal"]` is Focal.
 
     Where one class stands for many names, its tag stands for them: `torchvision:NAME`.
     """
@@ -29,12 +29,12 @@ def variants(union: Any) -> dict[str, type[Part]]:
     table = {}
     for model in get_args(union):
         cls, *tags = get_args(model) or (model,)
-        table[tags[0].tag if tags else cls.model_fields["name"].default] = cls
+        table[tags[0].tag if tags else cls.model_fields[discriminator].default] = cls
     return table
 
 
-def variant(union: Any, name: Any) -> type[Part] | None:
+def variant(union: Any, name: Any, discriminator: str = "name") -> type[Part] | None:
     """The model of a union that `name` means, `torchvision:resnet18` included; None where there is none."""
-    table = variants(union)
+    table = variants(union, discriminator)
     library, colon, _ = str(name).partition(":")
     return table.get(f"{library}:NAME" if colon else str(name))

@@ -1,66 +1,12 @@
-"""The study around the trials: data, folds, search, confirmation, ensemble, resources."""
+"""The study around the trials: folds, search, confirmation, ensemble, resources."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from tune_digits.config.part import Part, Positive
-
-
-class Extra(Part):
-    path: str = Field(min_length=1, description="file or folder; relative to data.path")
-    role: Literal["holdout", "train"] = Field(
-        "holdout", description="holdout: scored, never trained on; train: its rows join the training data"
-    )
-
-
-def _as_extras(value: Any) -> Any:
-    """One name or entry stands for a tuple of one, a bare name for an entry."""
-    entries = (value,) if isinstance(value, str | dict | Extra) else value
-    if not isinstance(entries, list | tuple):
-        return value
-    return tuple({"path": entry} if isinstance(entry, str) else entry for entry in entries)
-
-
-def _as_size(value: Any) -> Any:
-    """One number is the height and the width."""
-    return (value, value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-Side = Annotated[int, Field(ge=4, le=1024)]
-
-
-class Data(Part):
-    path: str | None = Field(
-        None,
-        description="folder or training file, or torchvision:NAME for a set on disk; none = scikit-learn's digits",
-    )
-    format: Literal[
-        *("auto", "digits", "kaggle_csv", "idx", "arrays", "torchvision"),
-        *("image_folder", "class_folders", "bengali"),
-    ] = Field("auto", description="how to read path; auto = by the names and headers of its files")
-    root: str | None = Field(None, description="folder that torchvision keeps its data sets in")
-    transpose: bool = Field(False, description="swap rows and columns of IDX images, as EMNIST's files need")
-    size: Annotated[tuple[Side, Side] | None, BeforeValidator(_as_size)] = Field(
-        None,
-        description="pixels that image files and Bengali's images are resized to: one number, or [height, width]; "
-        "none = as they are, all of one size",
-    )
-    channels: Literal["auto", 1, 3] = Field(
-        "auto", description="1 grey, 3 colour; auto = colour where any training image has it"
-    )
-    crop: bool = Field(
-        False, description="Bengali's images: cut to the ink with a border, on a square, before the resizing"
-    )
-    extra: Annotated[tuple[Extra, ...] | None, BeforeValidator(_as_extras)] = Field(
-        None,
-        description="extra labelled sets, paths or {path, role: holdout | train}; none = found by name, () = no",
-    )
-    subset: int | None = Field(
-        None, ge=20, description="search and confirm on this many training samples, drawn evenly by class"
-    )
 
 
 class RowGroups(Part):
@@ -103,7 +49,7 @@ class Cv(Part):
     repeats: int = Field(1, ge=1, le=20, description="cross-validations, each with another shuffle")
     holdout: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None,
-        description="part of the rows that validates, in one fold per repeat in place of `folds`; none = off",
+        description="fraction of the rows that validates, in one fold per repeat in place of `folds`; none = off",
     )
     fold_column: str | None = Field(
         None, description="column that says which fold each row validates in; -1 = none, it always trains"
@@ -193,7 +139,7 @@ class Ensemble(Part):
 class Resources(Part):
     cpus_per_trial: float = Field(1, gt=0, description="CPU cores, and threads, of one training")
     gpus_per_trial: float | None = Field(
-        None, ge=0, description="part of a GPU for one training; none = 1/4 where there is a GPU, else 0"
+        None, ge=0, description="fraction of a GPU for one training; none = 1/4 where there is a GPU, else 0"
     )
     max_concurrent: int | None = Field(None, ge=1, description="trainings at once; none = as many as fit")
     executor: Literal["ray", "inline"] = Field(
@@ -205,25 +151,3 @@ class Resources(Part):
         description="folds and seeds of one configuration as one network: auto = on a GPU, where a"
         " measurement at the start shows it to be faster",
     )
-
-
-class StudyParts(Part):
-    """A study without its trial space; `space.load_study` adds that."""
-
-    data: Data = Data()
-    cv: Cv = Cv()
-    search: Search = Search()
-    confirm: Confirm = Confirm()
-    ensemble: Ensemble = Ensemble()
-    resources: Resources = Resources()
-
-    @model_validator(mode="after")
-    def _fold_exists(self) -> StudyParts:
-        splits = self.cv.splits
-        if splits is None:
-            return self
-        if self.search.fold >= splits:
-            raise ValueError(f"search.fold is {self.search.fold}, but the folds are 0..{splits - 1}")
-        if self.confirm.folds is not None and self.confirm.folds > splits:
-            raise ValueError(f"confirm.folds is {self.confirm.folds}, but there are {splits} (cv)")
-        return self

@@ -1,17 +1,17 @@
 """What is odd about a task, found before anything trains on it.
 
-N samples, T targets. Images are compared by hash: two are the same when every byte is.
+N samples, T targets. Images are compared by hash (`row_hashes`): two are the same when every byte is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import numpy as np
 
-from tune_digits.data.dataset import Dataset, Task
+from tune_digits.data.dataset import Dataset, Labelled, Task
+from tune_digits.data.fingerprint import row_hashes
 from tune_digits.data.folds.split import Fold
 
 SHOWN = 3  # examples in a message
@@ -29,10 +29,7 @@ class Finding:
 
 def check_task(task: Task, folds: Sequence[Fold]) -> list[Finding]:
     """All that the checks find: identical, contradicting and constant images, and rare classes."""
-    hashes = {"train": hash_images(task.train.images)}
-    if task.test is not None:
-        hashes["test"] = hash_images(task.test.images)
-    hashes |= {name: hash_images(holdout.images) for name, holdout in task.holdouts.items()}
+    hashes = {name: row_hashes(dataset.images) for name, dataset in _sets(task).items()}
     return [
         Finding(kind, count, message)
         for kind, check in CHECKS.items()
@@ -40,13 +37,9 @@ def check_task(task: Task, folds: Sequence[Fold]) -> list[Finding]:
     ]
 
 
-def hash_images(images: np.ndarray) -> np.ndarray:
-    """A number for each image of uint8 (N, C, H, W), the same for the same bytes: uint64 (N,).
-
-    BLAKE2b cut to 64 bits: of a million different images two share a number with a chance of 3e-8.
-    """
-    rows = np.ascontiguousarray(images).reshape(len(images), -1)
-    return np.frombuffer(b"".join(blake2b(row, digest_size=8).digest() for row in rows), np.uint64)
+def _sets(task: Task) -> dict[str, Dataset]:
+    test: dict[str, Dataset] = {} if task.test is None else {"test": task.test}
+    return {"train": task.train, **test, **task.holdouts}
 
 
 Hashes = dict[str, np.ndarray]
@@ -64,7 +57,10 @@ def _repeated(task: Task, folds: Sequence[Fold], hashes: Hashes) -> Found:
         leaked[fold.valid_idx] |= np.isin(train[fold.valid_idx], train[fold.train_idx])
     leak = "none is split between training and validation"
     if leaked.any():
-        leak = f"{leaked.sum():,} images validate in a fold that trains on a copy of them, which makes its score too good"
+        leak = (
+            f"{leaked.sum():,} images validate in a fold that trains on a copy of them, which makes its score"
+        )
+        leak += " too good"
     yield (
         copies,
         f"{copies:,} training image(s) repeat another one: {_examples(task.train, sets)}; {leak}",
@@ -83,16 +79,16 @@ def _contradicting(task: Task, folds: Sequence[Fold], hashes: Hashes) -> Found:
 
 
 def _known_elsewhere(task: Task, folds: Sequence[Fold], hashes: Hashes) -> Found:
-    for name, own in hashes.items():
+    for name, dataset in _sets(task).items():
         if name == "train":
             continue
-        dataset = task.test if name == "test" else task.holdouts[name]
+        own = hashes[name]
         rows = np.flatnonzero(np.isin(own, hashes["train"]))
         if len(rows) == 0:
             continue
         pairs = []
-        for row in rows[:SHOWN]:
-            twin = np.argmax(hashes["train"] == own[row])
+        for row in rows[:SHOWN].tolist():
+            twin = int(np.argmax(hashes["train"] == own[row]))
             pairs.append(f"{_name(dataset, row)} is {_name(task.train, twin)} of train")
         yield (
             len(rows),
@@ -102,16 +98,15 @@ def _known_elsewhere(task: Task, folds: Sequence[Fold], hashes: Hashes) -> Found
 
 
 def _constant(task: Task, folds: Sequence[Fold], hashes: Hashes) -> Found:
-    for name, dataset in {"train": task.train, "test": task.test, **task.holdouts}.items():
-        if dataset is None:
-            continue
+    for name, dataset in _sets(task).items():
         flat = dataset.images.reshape(len(dataset), -1)
         rows = np.flatnonzero(flat.min(axis=1) == flat.max(axis=1))
         if len(rows):
             yield (
                 len(rows),
                 f"{len(rows):,} image(s) of {name} are of one value throughout: "
-                f"{', '.join(_name(dataset, r) for r in rows[:SHOWN])}{_more(len(rows))}; nothing can be told from them",
+                f"{', '.join(_name(dataset, r) for r in rows[:SHOWN])}{_more(len(rows))}; "
+                "nothing can be told from them",
             )
 
 
@@ -154,13 +149,13 @@ def _name(dataset: Dataset, row: int) -> str:
     return str(name) if isinstance(name, str) else f"id {name}"
 
 
-def _labels(dataset: Dataset, row: int) -> str:
+def _labels(dataset: Labelled, row: int) -> str:
     names = [t.classes[label] for t, label in zip(dataset.targets, dataset.labels[row], strict=True)]
     return f"{_name(dataset, row)} {'/'.join(names)!r}"
 
 
 def _examples(
-    dataset: Dataset, sets: Sequence[np.ndarray], name: Callable[[Dataset, int], str] = _name
+    dataset: Labelled, sets: Sequence[np.ndarray], name: Callable[[Labelled, int], str] = _name
 ) -> str:
     shown = [" = ".join(name(dataset, row) for row in rows[:SHOWN]) for rows in sets[:SHOWN]]
     return ", ".join(shown) + _more(len(sets))

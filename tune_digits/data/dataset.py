@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+
+from tune_digits.data.fingerprint import hash_array, hash_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,31 +42,43 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.images)
 
-    @staticmethod
-    def from_arrays(x: Any, y: Any = None) -> Dataset:
-        """A data set from arrays or tables in memory, as for `Task("mine", train=Dataset.from_arrays(x, y))`.
-
-        x: images (N, H, W), (N, H, W, C), (N, C, H, W) or flat (N, H*H), C 1 to 4; whole numbers 0..255, or floats
-        within 0..1, which are multiplied by 255. Or a DataFrame of flat images: the columns pixel0, pixel1, .., and
-        besides them `label`, ids and further columns. y: labels (N,) or (N, T), numbers or names, or a
-        DataFrame with one column per target; None = the column `label` of x, or no labels.
-
-        Raises DataError for shapes, values or lengths that do not fit.
-        """
-        from tune_digits.data.readers.arrays import dataset_of
-
-        return dataset_of(x, y)
-
-    def take(self, rows: np.ndarray) -> Dataset:
+    def take(self, rows: np.ndarray) -> Self:
         """The samples at `rows` (int (M,)), as a new data set."""
-        return Dataset(
+        return replace(
+            self,
             images=self.images[rows],
             labels=None if self.labels is None else self.labels[rows],
             ids=self.ids[rows],
-            targets=self.targets,
             groups=None if self.groups is None else self.groups[rows],
             columns={name: values[rows] for name, values in self.columns.items()},
         )
+
+    @property
+    def digests(self) -> dict[str, Any]:
+        """Hashes of all that trainings and submissions are made of, and the number of rows; computed at each call.
+
+        Columns are not among them: they act through groups and folds (see `fingerprint_of_folds`).
+        """
+        return {
+            "rows": len(self),
+            "images": hash_array(self.images),
+            "labels": hash_array(self.labels),
+            "ids": hash_array(self.ids),
+            "groups": hash_array(self.groups),
+            "targets": hash_of([[target.name, *target.classes] for target in self.targets]),
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """One hash of `digests`: it moves with every image, label, id, group, class and with the rows' order."""
+        return hash_of(self.digests)
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled(Dataset):
+    """A data set whose labels are known: what is trained on, or scored."""
+
+    labels: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,20 +147,39 @@ class Task:
     """All data of one problem.
 
     train has labels. test may have labels (scikit-learn's digits) or none (Kaggle), or be missing.
-    holdouts are labelled sets from elsewhere (Dig-MNIST): scored, never trained on. joined: name -> number of
-    rows of those whose rows are part of train, its last ones.
+    holdouts are labelled sets from elsewhere (Dig-MNIST): scored, never trained on. joined: the number of rows of each
+    extra set, by name, whose rows are part of train, its last ones.
     """
 
     name: str
-    train: Dataset
+    train: Labelled
     test: Dataset | None = None
-    holdouts: dict[str, Dataset] = field(default_factory=dict)
+    holdouts: dict[str, Labelled] = field(default_factory=dict)
     submission: SubmissionFormat | None = None
     joined: dict[str, int] = field(default_factory=dict)
 
     @property
     def targets(self) -> tuple[Target, ...]:
         return self.train.targets
+
+    @property
+    def digests(self) -> dict[str, Any]:
+        """Hashes of what results depend on, for JSON: those of the training rows, and one for each other set.
+
+        `describe_difference` of `fingerprint.py` says in words what differs between those of two tasks. 60,000
+        images of 28x28 pixels take 0.05 s.
+        """
+        return {
+            **self.train.digests,
+            "test": None if self.test is None else self.test.fingerprint,
+            "holdouts": {name: holdout.fingerprint for name, holdout in self.holdouts.items()},
+            "joined": dict(self.joined),
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """One hash of `digests`: the same for the same data, wherever and however often they are read."""
+        return hash_of(self.digests)
 
     def describe(self) -> str:
         """One line: `kannada: 60,000 train, 10,000 test, 28x28x1, 10 classes, extra labelled set Dig-MNIST 10,240`."""

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tune_digits.config import Cv, Extra, RowGroups
-from tune_digits.data.dataset import Dataset
+from tune_digits.config import Cv, RowGroups
+from tune_digits.data.dataset import Labelled
 from tune_digits.data.files.paths import find_csv, listing
-from tune_digits.data.folds.split import groups_of
+from tune_digits.data.folds.split import groups_of, runs_of_rows
+from tune_digits.data.options import Extra
 from tune_digits.errors import DataError
 
 
@@ -31,7 +32,7 @@ def locate(extra: Extra, data_path: Path | None) -> Path:
     return found
 
 
-def joined(train: Dataset, extras: Mapping[str, Dataset], cv: Cv) -> Dataset:
+def joined(train: Labelled, extras: Mapping[str, Labelled], cv: Cv) -> Labelled:
     """The training rows with those of the extra sets after them, and the groups that `cv` asks for.
 
     All have the same targets and image shape. ids become text, an extra's with the name of its set before them. A
@@ -54,7 +55,7 @@ def joined(train: Dataset, extras: Mapping[str, Dataset], cv: Cv) -> Dataset:
         )
         for column in names
     }
-    whole = Dataset(
+    whole = Labelled(
         images=np.concatenate([part.images for part in parts.values()]),
         labels=np.concatenate([part.labels for part in parts.values()]),
         ids=np.concatenate(
@@ -67,8 +68,8 @@ def joined(train: Dataset, extras: Mapping[str, Dataset], cv: Cv) -> Dataset:
         return replace(whole, groups=groups_of(whole, cv))
     groups: list[np.ndarray] = []
     for part in parts.values():
-        first = groups[-1].max() + 1 if groups else 0
-        groups.append(groups_of(part, cv) + first)
+        first = groups[-1][-1] + 1 if groups else 0
+        groups.append(runs_of_rows(len(part), cv.groups) + first)
     return replace(whole, groups=np.concatenate(groups))
 
 

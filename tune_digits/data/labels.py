@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from tune_digits.data.dataset import Dataset, Target
+from tune_digits.data.dataset import Labelled, Target
 from tune_digits.errors import DataError
 
 
@@ -48,7 +49,7 @@ def _distinct(text: np.ndarray, path: Path | str) -> tuple[list[str], np.ndarray
     return [str(int(name)) if whole[0] else str(name) for name in distinct], position.reshape(-1)
 
 
-def with_targets(data: Dataset, targets: tuple[Target, ...], path: Path | str) -> Dataset:
+def with_targets(data: Labelled, targets: tuple[Target, ...], path: Path | str) -> Labelled:
     """A labelled set read by itself, its labels renumbered as in `targets` (those of the training data).
 
     Raises DataError when it has other targets, or a class that the training data do not have; with the row.
@@ -71,7 +72,7 @@ def with_targets(data: Dataset, targets: tuple[Target, ...], path: Path | str) -
                 f"{path}, row {row + 1}: the label {name!r} does not occur in the training file, "
                 f"whose classes are {', '.join(target.classes[:20])}{more}."
             )
-    return Dataset(data.images, labels, data.ids, targets, data.groups, data.columns)
+    return replace(data, labels=labels, targets=targets)
 
 
 def as_ids(text: np.ndarray) -> np.ndarray:

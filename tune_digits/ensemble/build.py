@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from tune_digits import disk, runs
-from tune_digits.config import Data, Ensemble, TrialConfig
+from tune_digits.config import Ensemble, TrialConfig
 from tune_digits.data.dataset import Dataset, RowForm, Task
+from tune_digits.data.formats import Data
 from tune_digits.ensemble.members import (
     Manifest,
     predict_members,

@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 
 from tune_digits import disk, machine
-from tune_digits.config import Data, TrialConfig
+from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import RowForm, Target, head_slices
+from tune_digits.data.formats import Auto, Data
 from tune_digits.ensemble.vote import VOTES
 from tune_digits.errors import RunError
 
 FORMAT = 2
-READ_AGAIN = ("size", "channels", "crop", "transpose")  # of the study's `data`: how files become images
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """What a saved ensemble is: enough to build its networks, read images for them and write a submission.
 
-    shape: (C, H, W). members: file names in the folder. data: how the training images were read (READ_AGAIN).
+    shape: (C, H, W). members: file names in the folder. data: how the training images were read.
     form: how a submission writes the answer for one image.
     """
 
@@ -50,7 +50,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
             "shape": list(manifest.shape),
             "voting": manifest.voting,
             "tta": manifest.tta,
-            "data": manifest.data.model_dump(mode="json", include=set(READ_AGAIN)),
+            "data": manifest.data.reading(),  # no path of the training data
             "submission": asdict(manifest.form),
             **machine.environment(),
         },
@@ -77,7 +77,7 @@ def read_manifest(folder: Path) -> Manifest:
             shape=tuple(raw["shape"]),
             voting=raw["voting"],
             tta=raw["tta"],
-            data=Data.model_validate(raw["data"]),
+            data=Auto.model_validate(raw["data"]),
             form=_row_form(**raw["submission"]),
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -67,7 +67,7 @@ def _load(entry: Path) -> Parsed:
     images = np.asarray(np.load(entry.with_suffix(".npy"), mmap_mode="c", allow_pickle=False))
     # Opened here: NumPy leaves a damaged archive open.
     with open(entry.with_suffix(".npz"), "rb") as file, np.load(file, allow_pickle=False) as rest:
-        if zlib.crc32(images) != int(rest["crc32"]):
+        if zlib.crc32(images.data) != int(rest["crc32"]):
             raise ValueError("the checksum of the images differs")
         # Columns are numbered inside the archive: a column's own name may not be a file name.
         columns = {str(name): rest[f"column{i}"] for i, name in enumerate(rest["names"])}
@@ -77,8 +77,8 @@ def _load(entry: Path) -> Parsed:
 def _save(entry: Path, images: np.ndarray, columns: dict[str, np.ndarray]) -> None:
     arrays = {f"column{i}": column for i, column in enumerate(columns.values())}
     names = np.array(list(columns), dtype=str)
-    checksum = np.uint32(zlib.crc32(images))
+    checksum = np.uint32(zlib.crc32(images.data))
     with replacing(entry.with_suffix(".npz")) as part, part.open("wb") as file:
-        np.savez(file, names=names, crc32=checksum, **arrays)
+        np.savez(file, allow_pickle=False, names=names, crc32=checksum, **arrays)
     with replacing(entry.with_suffix(".npy")) as part, part.open("wb") as file:
         np.save(file, images, allow_pickle=False)

@@ -11,14 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from tune_digits.data.files.cache import Parsed
 from tune_digits.data.files.paths import columns_seen
 from tune_digits.data.files.progress import tell
 from tune_digits.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 READER = "parquet_images-1"  # raise the number when kept images of an older version are no longer right
 KAGGLE_SIZE = (137, 236)
@@ -29,15 +32,15 @@ BORDER = 0.06  # of the longer side of the ink's box, left free around it
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What images are made to: size (height, width) or None, as they are; cut to the ink or not; 1 or 3 channels."""
+class Preparation:
+    """What is done to each image: resized to size (height, width), None: as it is; cut to the ink; 1 or 3 channels."""
 
     size: tuple[int, int] | None
     crop: bool
     channels: int
 
 
-def read_parts(paths: list[Path], look: Look) -> Parsed:
+def read_parts(paths: list[Path], preparation: Preparation) -> Parsed:
     """All images of the parts, uint8 (N, C, H, W), and the column `image_id`, text (N,), in the order of the parts.
 
     Raises DataError when a part cannot be read, lacks image_id, or has pixel columns other than 0 .. n-1 (n is
@@ -62,8 +65,8 @@ def read_parts(paths: list[Path], look: Look) -> Parsed:
     total = sum(file.metadata.num_rows for file in files)
     if total == 0:
         raise DataError(f"{paths[0]} has no rows.")
-    height, width = look.size or sizes[0]
-    images = np.empty((total, look.channels, height, width), np.uint8)
+    height, width = preparation.size or sizes[0]
+    images = np.empty((total, preparation.channels, height, width), np.uint8)
     done = 0
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for path, file, size in zip(paths, files, sizes, strict=True):
@@ -74,8 +77,8 @@ def read_parts(paths: list[Path], look: Look) -> Parsed:
                 ):
                     ids += batch.column("image_id").cast(pa.string()).to_pylist()
                     rows = _bytes(batch.select(pixels)).reshape(-1, *size)
-                    if look.crop or look.size not in (None, size):
-                        made = pool.map(lambda image: shaped(image, height, width, look.crop), rows)
+                    if preparation.crop or preparation.size not in (None, size):
+                        made = pool.map(lambda image: shaped(image, height, width, preparation.crop), rows)
                         for i, image in enumerate(made, start=done):
                             images[i] = image
                     else:
@@ -87,7 +90,7 @@ def read_parts(paths: list[Path], look: Look) -> Parsed:
     return images, {"image_id": np.array(["" if i is None else i.strip() for i in ids], dtype=str)}
 
 
-def _bytes(batch) -> np.ndarray:  # pa.RecordBatch
+def _bytes(batch: pa.RecordBatch) -> np.ndarray:
     """uint8 (rows, columns). Raises pa.ArrowInvalid for values that are missing or no bytes."""
     import pyarrow as pa
 
@@ -96,13 +99,14 @@ def _bytes(batch) -> np.ndarray:  # pa.RecordBatch
             raise pa.ArrowInvalid(f"the pixel column {name} has {column.null_count} missing value(s)")
     if any(kind != pa.uint8() for kind in batch.schema.types):
         batch = batch.cast(pa.schema([(name, pa.uint8()) for name in batch.schema.names]))
-    return batch.to_tensor(row_major=True).to_numpy()
+    pixels: np.ndarray = batch.to_tensor(row_major=True).to_numpy()
+    return pixels
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
     return DataError(
-        f"{path} cannot be read as Parquet with whole numbers from 0 to 255: {str(error).strip()[:200]}. Copy it again, "
-        f"or write it anew."
+        f"{path} cannot be read as Parquet with whole numbers from 0 to 255: {str(error).strip()[:200]}. Copy it "
+        f"again, or write it anew."
     )
 
 
@@ -137,6 +141,8 @@ def shaped(image: np.ndarray, height: int, width: int, crop: bool) -> np.ndarray
         image = _cut(image, height / width)
     if image.shape == (height, width):
         return image
+    from PIL import Image
+
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 

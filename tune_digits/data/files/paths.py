@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TextIO
+from typing import IO, TextIO, cast
 
 from tune_digits.errors import DataError
 
@@ -65,7 +65,7 @@ def open_bytes(path: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     with open(path, "rb") as raw:
         if path.suffix == ".gz":
             with gzip.open(raw) as content:
-                yield content, raw
+                yield cast(IO[bytes], content), raw  # a GzipFile has all of IO's methods
         elif path.suffix == ".zip":
             with zipfile.ZipFile(raw) as archive, archive.open(_only_csv(path, archive)) as content:
                 yield content, raw

@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
@@ -46,13 +47,14 @@ class PixelTable:
     @property
     def labels(self) -> np.ndarray | None:
         """The label column as text (N,), or None."""
-        return _named(self.columns, LABEL_NAMES)
+        name = label_column(self.columns)
+        return None if name is None else self.columns[name]
 
     @property
     def ids(self) -> np.ndarray | None:
         """The id column (N,), int64 where all are whole numbers, else text; or None."""
-        column = _named(self.columns, ID_NAMES)
-        return None if column is None else as_ids(column)
+        name = id_column(self.columns)
+        return None if name is None else as_ids(self.columns[name])
 
 
 def read_pixel_csv(path: Path, cache_dir: Path | None = None) -> PixelTable:
@@ -71,12 +73,14 @@ def is_pixel(name: str) -> bool:
     return re.fullmatch(r"pixel[0-9]+", name) is not None
 
 
-def has_labels(header: list[str]) -> bool:
-    return any(name.lower() in LABEL_NAMES for name in header)
+def label_column(names: Iterable[str]) -> str | None:
+    """The name of the column of labels, or None."""
+    return next((name for name in names if name.lower() in LABEL_NAMES), None)
 
 
-def has_ids(header: list[str]) -> bool:
-    return any(name.lower() in ID_NAMES for name in header)
+def id_column(names: Iterable[str]) -> str | None:
+    """The name of the column of ids, or None."""
+    return next((name for name in names if name.lower() in ID_NAMES), None)
 
 
 def side_of(path: Path | str, header: list[str]) -> int:
@@ -110,10 +114,6 @@ def side_of(path: Path | str, header: list[str]) -> int:
             f"{nearest * nearest} ({nearest}x{nearest}). Images must be as high as wide."
         )
     return side
-
-
-def _named(columns: dict[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray | None:
-    return next((column for name, column in columns.items() if name.lower() in names), None)
 
 
 def _parse(path: Path) -> Parsed:

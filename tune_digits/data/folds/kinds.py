@@ -1,6 +1,7 @@
 """The ways of dealing rows to folds. N samples, T targets.
 
-Each gives the validation parts of one repeat, int arrays of rows: `cv.folds` of them, or the holdout alone.
+Each takes labels int64 (N, T), groups int64 (N,) and the seed of the shuffle, and gives the rows that validate in each
+fold of one repeat, int arrays: `cv.folds` of them, or the holdout alone.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ def _strata(labels: np.ndarray, least: int) -> np.ndarray:
     return np.where(counts[codes] < least, np.argmax(counts), codes)
 
 
-def _stratified(labels: np.ndarray, groups: np.ndarray | None, cv: Cv, seed: int) -> list[np.ndarray]:
+def _stratified(labels: np.ndarray, groups: np.ndarray, cv: Cv, seed: int) -> list[np.ndarray]:
     from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
 
     strata = _strata(labels, 2 if cv.holdout else cv.folds)
     return _split(StratifiedKFold, StratifiedShuffleSplit, strata, None, cv, seed)
 
 
-def _multilabel(labels: np.ndarray, groups: np.ndarray | None, cv: Cv, seed: int) -> list[np.ndarray]:
+def _multilabel(labels: np.ndarray, groups: np.ndarray, cv: Cv, seed: int) -> list[np.ndarray]:
     """Iterative stratification (Sechidis et al. 2011): every class of every target evenly, the rarest first."""
     from iterstrat.ml_stratifiers import MultilabelStratifiedKFold, MultilabelStratifiedShuffleSplit
 
@@ -39,19 +40,19 @@ def _multilabel(labels: np.ndarray, groups: np.ndarray | None, cv: Cv, seed: int
     return _split(MultilabelStratifiedKFold, MultilabelStratifiedShuffleSplit, one_hot, None, cv, seed)
 
 
-def _random(labels: np.ndarray, groups: np.ndarray | None, cv: Cv, seed: int) -> list[np.ndarray]:
+def _random(labels: np.ndarray, groups: np.ndarray, cv: Cv, seed: int) -> list[np.ndarray]:
     from sklearn.model_selection import KFold, ShuffleSplit
 
     return _split(KFold, ShuffleSplit, labels, None, cv, seed)
 
 
-def _grouped(labels: np.ndarray, groups: np.ndarray | None, cv: Cv, seed: int) -> list[np.ndarray]:
+def _grouped(labels: np.ndarray, groups: np.ndarray, cv: Cv, seed: int) -> list[np.ndarray]:
     from sklearn.model_selection import GroupKFold, GroupShuffleSplit
 
     return _split(GroupKFold, GroupShuffleSplit, labels, groups, cv, seed)
 
 
-def _stratified_grouped(labels: np.ndarray, groups: np.ndarray | None, cv: Cv, seed: int) -> list[np.ndarray]:
+def _stratified_grouped(labels: np.ndarray, groups: np.ndarray, cv: Cv, seed: int) -> list[np.ndarray]:
     from sklearn.model_selection import StratifiedGroupKFold
 
     taken, parts = 1, cv.folds
@@ -70,7 +71,7 @@ def _stratified_grouped(labels: np.ndarray, groups: np.ndarray | None, cv: Cv, s
     return valid if cv.holdout is None else [np.concatenate(valid[:taken])]
 
 
-KINDS: dict[str, Callable[[np.ndarray, np.ndarray | None, Cv, int], list[np.ndarray]]] = {
+KINDS: dict[str, Callable[[np.ndarray, np.ndarray, Cv, int], list[np.ndarray]]] = {
     "stratified": _stratified,
     "grouped": _grouped,
     "stratified_grouped": _stratified_grouped,

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tune_digits.config import CombinationGroups, Cv, RowGroups
-from tune_digits.data.dataset import Dataset, Target
+from tune_digits.data.dataset import Labelled, Target
+from tune_digits.data.fingerprint import hash_array, hash_of
 from tune_digits.data.folds.kinds import KINDS
 from tune_digits.data.folds.subset import codes_of
 from tune_digits.errors import DataError
@@ -66,7 +67,12 @@ def make_folds(
     return tuple(folds)
 
 
-def groups_of(train: Dataset, cv: Cv) -> np.ndarray | None:
+def fingerprint_of_folds(folds: Sequence[Fold]) -> str:
+    """A hash of which rows train and validate in each fold, and of the folds' order."""
+    return hash_of([[fold.index, hash_array(fold.train_idx), hash_array(fold.valid_idx)] for fold in folds])
+
+
+def groups_of(train: Labelled, cv: Cv) -> np.ndarray | None:
     """The groups that `cv.groups` makes of the training rows: int64 (N,), or None where it asks for none.
 
     Raises DataError for a column that is not there or has an empty value.
@@ -74,12 +80,17 @@ def groups_of(train: Dataset, cv: Cv) -> np.ndarray | None:
     if cv.groups is None:
         return None
     if isinstance(cv.groups, RowGroups):
-        return np.arange(len(train), dtype=np.int64) // cv.groups.rows_per_group
+        return runs_of_rows(len(train), cv.groups)
     if isinstance(cv.groups, CombinationGroups):
         return codes_of(train.labels)
     return np.unique(column_of(train.columns, cv.groups, "cv.groups"), return_inverse=True)[1].astype(
         np.int64
     )
+
+
+def runs_of_rows(count: int, groups: RowGroups) -> np.ndarray:
+    """Groups of `rows_per_group` rows each, the last one shorter: int64 (count,), counting from 0."""
+    return np.arange(count, dtype=np.int64) // groups.rows_per_group
 
 
 def column_of(columns: Mapping[str, np.ndarray], name: str, key: str) -> np.ndarray:
@@ -132,11 +143,13 @@ def _deal(
         _check_groups(len(np.unique(own_groups)), cv)
     if cv.holdout is not None:
         _check_holdout(ours, own_groups, kind, cv.holdout)
-    parts = []
+    # a row without a group is one of its own
+    units = np.arange(len(dealt)) if own_groups is None else own_groups
+    parts: list[np.ndarray] = []
     for repeat in range(cv.repeats):
         # far apart, so that the repeats of one seed are not the folds of the next; the first is the seed's own
         seed = (cv.seed + 1_000_003 * repeat) % 2**32
-        more = [dealt[np.sort(valid)] for valid in KINDS[kind](ours, own_groups, cv, seed)]
+        more = [dealt[np.sort(valid)] for valid in KINDS[kind](ours, units, cv, seed)]
         _check_repeat(parts, more)
         parts += more
     return parts
@@ -151,8 +164,8 @@ def _parts_of_column(values: np.ndarray, groups: np.ndarray | None) -> list[np.n
     parts = [np.flatnonzero(codes == i) for i in order if names[i] not in ("-1", "-1.0")]
     if not 1 <= len(parts) <= 100 or len(parts[0]) == len(values):
         raise DataError(
-            f"cv.fold_column has {len(parts):,} different value(s): {', '.join(map(str, names[:5]))} .. It must name at "
-            "least two folds (or one, and -1 for the rows that always train), and at most 100."
+            f"cv.fold_column has {len(parts):,} different value(s): {', '.join(map(str, names[:5]))} .. It must name "
+            "at least two folds (or one, and -1 for the rows that always train), and at most 100."
         )
     if groups is not None:
         fold = np.full(len(values), -1)
@@ -251,7 +264,8 @@ def _check_folds(
             if groups is None:
                 raise DataError(
                     f"Fold {fold.index} would train without {name}: all its {(column == absent[0]).sum():,} sample(s) "
-                    "validate there. Use another cv.seed or column of folds, cv.kind: stratified, or leave that class out."
+                    "validate there. Use another cv.seed or column of folds, cv.kind: stratified, or leave that class "
+                    "out."
                 )
             raise DataError(
                 f"Fold {fold.index} would train without {name}: all its samples are in too few groups "

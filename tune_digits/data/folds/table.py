@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from tune_digits.config import Cv
-from tune_digits.data.dataset import Dataset
+from tune_digits.data.dataset import Labelled
 from tune_digits.data.folds.split import Fold, kind_of
 
 MOST_CLASSES, MOST_LETTERS = 12, 50  # whose counts stand in one line; of more, the range
 MOST_FOLDS = 12  # lines of the table
 
 
-def describe_folds(folds: Sequence[Fold], train: Dataset, cv: Cv) -> str:
+def describe_folds(folds: Sequence[Fold], train: Labelled, cv: Cv) -> str:
     """`5 folds, stratified by class`, with what else there is to know of how they were made."""
     groups = "" if train.groups is None else f" ({len(np.unique(train.groups)):,} groups)"
     by = "class" if len(train.targets) == 1 else "combination of classes"
@@ -36,7 +36,7 @@ def describe_folds(folds: Sequence[Fold], train: Dataset, cv: Cv) -> str:
     return words
 
 
-def fold_table(folds: Sequence[Fold], train: Dataset) -> tuple[list[str], list[list[str]]]:
+def fold_table(folds: Sequence[Fold], train: Labelled) -> tuple[list[str], list[list[str]]]:
     """Heads and lines of a small table: rows that train and validate, groups and samples per class that validate.
 
     Of many classes it gives the fewest and the most samples, of many folds the first ones.

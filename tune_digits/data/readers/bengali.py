@@ -15,65 +15,72 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from pydantic import Field, model_validator
 
-from tune_digits.config import Data
-from tune_digits.data.dataset import Dataset, RowForm, SubmissionFormat, Target, Task
+from tune_digits.data.dataset import Dataset, Labelled, RowForm, SubmissionFormat, Target, Task
 from tune_digits.data.files.cache import digest_of, kept
-from tune_digits.data.files.parquet_images import READER, Look, read_parts
-from tune_digits.data.files.paths import (
-    columns_seen,
-    existing,
-    find_csv,
-    listing,
-    readable,
-)
+from tune_digits.data.files.parquet_images import READER, Preparation, read_parts
+from tune_digits.data.files.paths import columns_seen, existing, find_csv, listing, readable
 from tune_digits.data.files.sample_submission import read_submission_format
 from tune_digits.data.files.text_table import column_of, read_text_table
 from tune_digits.data.labels import read_labels, refuse_bad_ids, with_targets
+from tune_digits.data.options import ImageOptions
 from tune_digits.errors import DataError
 
 PART = re.compile(r"(?P<set>.+)_image_data_(?P<number>[0-9]+)\.parquet")
 COMPONENTS = ("grapheme_root", "vowel_diacritic", "consonant_diacritic")
 
 
-def matches(path: Path) -> bool:
+class Options(ImageOptions):
+    """Bengali.AI's Parquet files: train.csv with a column per target, train_image_data_0.parquet"""
+
+    format: Literal["bengali"] = "bengali"
+    path: str = Field(description="folder with train.csv and train_image_data_0.parquet")
+    crop: bool = Field(
+        False,
+        description="Bengali.AI's images: cut to the ink with a border, on a square, before the resizing",
+    )
+
+    @model_validator(mode="after")
+    def _crops_are_resized(self) -> Options:
+        if self.crop and self.size is None:
+            raise ValueError("crop cuts images to different sizes: give size too, for instance 64")
+        return self
+
+
+def sniff(path: Path) -> bool:
     """Whether the folder, or that of the file `path`, has parts named SET_image_data_0.parquet."""
     if path.is_dir():
         return any(PART.fullmatch(p.name) for p in path.iterdir())
     return PART.fullmatch(path.name) is not None
 
 
-def load(data: Data, cache_dir: Path | None = None) -> Task:
-    """The task in the folder `data.path`.
+def read(options: Options, cache_dir: Path | None = None) -> Task:
+    """The task in the folder `options.path`.
 
     Targets are the columns of train.csv that test.csv (or class_map.csv) names as components, else those of
     Bengali.AI that it has. Classes are named by class_map.csv where there is one, and written as numbers all the same.
     All columns of train.csv, `grapheme` among them, are in `Dataset.columns`. Images become uint8 (N, C, H, W), C 1
-    or `data.channels`; with `data.crop` they are cut to the ink before they are resized to `data.size`.
+    or `options.channels`; with `options.crop` they are cut to the ink before they are resized to `options.size`.
 
     Raises DataError for a missing part, ids that are not in both the table and the parts, and more.
     """
-    if data.path is None:
-        raise DataError(
-            "The format 'bengali' needs data.path: a folder with train.csv and train_image_data_0.parquet."
-        )
-    folder = existing(data.path)
+    folder = existing(options.path)
     folder = folder.parent if folder.is_file() else folder
     train_path = find_csv(folder, "train")
     if train_path is None:
         raise DataError(f"The folder {folder} has no train.csv. It has: {listing(folder)}.")
-    if data.crop and data.size is None:
-        raise DataError("data.crop cuts images to different sizes: give data.size, for instance 64.")
     test_path = find_csv(folder, "test")
     test_table = None if test_path is None else read_text_table(test_path)
     train_table = read_text_table(train_path)
     names = _targets(folder, train_path, list(train_table), test_path, test_table)
     ids, targets, labels = _read_labels(train_path, train_table, names, folder)
-    look = Look(data.size, data.crop, 3 if data.channels == 3 else 1)
-    images = _images(folder, "train", look, cache_dir, ids, train_path)
-    train = Dataset(images, labels, ids, targets, columns=train_table)
+    preparation = Preparation(options.size, options.crop, 3 if options.channels == 3 else 1)
+    images = _images(folder, "train", preparation, cache_dir, ids, train_path)
+    train = Labelled(images, labels, ids, targets, columns=train_table)
     form = RowForm(
         id_column="row_id",
         label_columns=("target",),
@@ -84,41 +91,42 @@ def load(data: Data, cache_dir: Path | None = None) -> Task:
     test, submission = None, form.of(np.array([], dtype=str))
     if test_path is not None and test_table is not None:
         test_ids, expected = _test_rows(test_path, test_table, names, form)
-        images = _images(folder, "test", look, cache_dir, test_ids, test_path)
+        images = _images(folder, "test", preparation, cache_dir, test_ids, test_path)
         _refuse_other_size(images, train.images, folder)
         test = Dataset(images, None, test_ids, targets)
         submission = read_submission_format(folder, expected, test_path)
     holdouts = {}
-    for name in _further_sets(folder) if data.extra is None else ():
+    for name in _further_sets(folder) if options.extra is None else ():
         table_path = find_csv(folder, name)
         table = {} if table_path is None else read_text_table(table_path)
         if table_path is not None and set(names) <= set(table):
             ids, own, labels = _read_labels(table_path, table, names, folder)
-            images = _images(folder, name, look, cache_dir, ids, table_path)
+            images = _images(folder, name, preparation, cache_dir, ids, table_path)
             _refuse_other_size(images, train.images, folder)
-            holdouts[name] = with_targets(
-                Dataset(images, labels, ids, own, columns=table), targets, table_path
-            )
+            further = Labelled(images, labels, ids, own, columns=table)
+            holdouts[name] = with_targets(further, targets, table_path)
     return Task(folder.resolve().name, train, test, holdouts, submission)
 
 
-def load_unlabelled(
+def read_unlabelled(
     path: Path,
     shape: tuple[int, int, int],
-    targets: tuple[Target, ...] = (),
+    targets: tuple[Target, ...],
+    options: Options,
     cache_dir: Path | None = None,
-    *,
-    data: Data,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images uint8 (N, C, H, W) and ids (N,) of all parts of a folder's test set, or of the set of the part `path`.
 
-    `shape` is the (C, H, W) that the model was trained on; images are cropped and resized as `data` says they were for
-    the training. The order is that of the parts. Raises DataError as `load` does.
+    `shape` is the (C, H, W) that the model was trained on; images are cropped and resized as those of the
+    training were. The order is that of the parts. Raises DataError as `read` does.
     """
     path = existing(path)
-    folder, name = (path, "test") if path.is_dir() else (path.parent, PART.fullmatch(path.name)["set"])
-    look = Look(None if data.size is None else tuple(shape[1:]), data.crop, shape[0])
-    images, ids = _parts_kept(folder, name, look, cache_dir)
+    folder, name = path, "test"
+    if match := PART.fullmatch(path.name):
+        folder, name = path.parent, match["set"]
+    channels, height, width = shape
+    size = None if options.size is None else (height, width)
+    images, ids = _parts_kept(folder, name, Preparation(size, options.crop, channels), cache_dir)
     refuse_bad_ids(folder / f"{name}_image_data", ids)
     if images.shape[1:] != tuple(shape):
         own, wanted = ("x".join(map(str, s)) for s in (images.shape[2:], shape[1:]))
@@ -152,24 +160,28 @@ def _further_sets(folder: Path) -> list[str]:
     return sorted(sets - {"train", "test"})
 
 
-def _parts_kept(folder: Path, name: str, look: Look, cache_dir: Path | None) -> tuple[np.ndarray, np.ndarray]:
+def _parts_kept(
+    folder: Path, name: str, preparation: Preparation, cache_dir: Path | None
+) -> tuple[np.ndarray, np.ndarray]:
     """All images of a set and their ids as text, in the order of the parts."""
     parts = _parts(folder, name)
     if cache_dir is None:
-        images, columns = read_parts(parts, look)
+        images, columns = read_parts(parts, preparation)
     else:
         with readable(parts[0]):
             digests = [digest_of(path) for path in parts]
-        total = hashlib.sha256(repr((look, digests)).encode()).hexdigest()
-        images, columns = kept(total, folder / name, READER, cache_dir, lambda: read_parts(parts, look))
+        total = hashlib.sha256(repr((preparation, digests)).encode()).hexdigest()
+        images, columns = kept(
+            total, folder / name, READER, cache_dir, lambda: read_parts(parts, preparation)
+        )
     return images, columns["image_id"]
 
 
 def _images(
-    folder: Path, name: str, look: Look, cache_dir: Path | None, ids: np.ndarray, table: Path
+    folder: Path, name: str, preparation: Preparation, cache_dir: Path | None, ids: np.ndarray, table: Path
 ) -> np.ndarray:
     """The images of a set in the order of `ids`, text (N,), the rows of `table`."""
-    images, found = _parts_kept(folder, name, look, cache_dir)
+    images, found = _parts_kept(folder, name, preparation, cache_dir)
     where = folder / f"{name}_image_data_*.parquet"
     refuse_bad_ids(where, found)
     if np.array_equal(ids, found):
@@ -179,8 +191,8 @@ def _images(
         if image not in place:
             more = sum(i not in place for i in ids.tolist())
             raise DataError(
-                f"{table}, row {row}: the image {image!r} is in no part {where} ({more:,} of {len(ids):,} are missing). "
-                f"Is a part missing?"
+                f"{table}, row {row}: the image {image!r} is in no part {where} ({more:,} of {len(ids):,} are "
+                f"missing). Is a part missing?"
             )
     extra = sorted(set(place) - set(ids.tolist()))
     if extra:
@@ -248,8 +260,8 @@ def _read_labels(
             if (places < 0).any():
                 odd = int(np.argmax(places[numbers] < 0))
                 raise DataError(
-                    f"{path}, row {odd + 1}: the label {str(table[name][odd])!r} of {name} is not in class_map.csv, which "
-                    f"has {len(known)} classes, 0 to {len(known) - 1}."
+                    f"{path}, row {odd + 1}: the label {str(table[name][odd])!r} of {name} is not in class_map.csv, "
+                    f"which has {len(known)} classes, 0 to {len(known) - 1}."
                 )
             classes, numbers = known, places[numbers]
         targets.append(Target(name, classes))

@@ -13,76 +13,83 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
-from tune_digits.config import Data
-from tune_digits.data.dataset import Dataset, RowForm, SubmissionFormat, Target, Task
-from tune_digits.data.files.image_files import Shape, is_image_name, read_image_files
+from tune_digits.data.dataset import Dataset, Labelled, RowForm, SubmissionFormat, Target, Task
+from tune_digits.data.files.image_files import Conversion, is_image_name, read_image_files
 from tune_digits.data.files.paths import existing, find_csv, listing
 from tune_digits.data.files.sample_submission import read_submission_format
 from tune_digits.data.files.text_table import read_text_table
 from tune_digits.data.labels import read_labels, with_targets
+from tune_digits.data.options import ImageOptions
 from tune_digits.errors import DataError
 
 _log = logging.getLogger("tune_digits")
 
 
-def matches(path: Path) -> bool:
+class Options(ImageOptions):
+    """a folder of images per class: train/CLASS/*.png, test/*"""
+
+    format: Literal["class_folders"] = "class_folders"
+    path: str = Field(description="folder with train/CLASS/*.png, or with the folders of the classes")
+
+
+def sniff(path: Path) -> bool:
     """Whether `path` is an image file, or a folder of images, of class folders, or with train/ or test/ so."""
     if not path.is_dir():
         return is_image_name(path.name) and path.is_file()
     return any(_holds_images(p, deep=2) for p in (path / "train", path / "test", path) if p.is_dir())
 
 
-def load(data: Data, cache_dir: Path | None = None) -> Task:
-    """The task in the folder `data.path`.
+def read(options: Options, cache_dir: Path | None = None) -> Task:
+    """The task in the folder `options.path`.
 
     Classes are the folders' names, in numeric order where all are whole numbers, else in alphabetical order. ids are
-    paths from the set's own folder on. Images are made to `data.size` and `data.channels`, those of the test
+    paths from the set's own folder on. Images are made to `options.size` and `options.channels`, those of the test
     data and the holdouts to the training images' height, width and channels.
 
     Raises DataError for an empty class, test images of unknown classes, images that cannot be read, and more.
     """
-    if data.path is None:
-        raise DataError("The format 'class_folders' needs data.path: a folder with train/<class>/*.png.")
-    path = existing(data.path)
+    path = existing(options.path)
     train_folder = path / "train" if (path / "train").is_dir() else path
-    first = Shape(data.size, None if data.channels == "auto" else data.channels, data.size is not None)
-    train = _read_labelled(train_folder, first, cache_dir)
-    shape = Shape(train.images.shape[2:], train.images.shape[1], data.size is not None)
-    test, submission, holdouts = None, None, {}
+    train = _read_labelled(train_folder, Conversion.of(options), cache_dir)
+    # all other sets are made to the height, width and channels of the training images
+    alike = Conversion.to(train.images.shape[1:], options)
+    test: Dataset | None = None
+    submission, holdouts = None, {}
     if train_folder != path:
         classes = set(train.targets[0].classes)
         for folder in sorted(p for p in path.iterdir() if p.is_dir() and not _hidden(p.name)):
             inside = {p.name for p in folder.iterdir() if p.is_dir() and not _hidden(p.name)}
             if folder.name == "test":
                 if inside and inside <= classes and not _images_in(folder):
-                    test = with_targets(_read_labelled(folder, shape, cache_dir), train.targets, folder)
+                    test = with_targets(_read_labelled(folder, alike, cache_dir), train.targets, folder)
                 else:
-                    test = _read_plain(folder, shape, cache_dir, train.targets)
+                    test = _read_plain(folder, alike, cache_dir, train.targets)
                 submission = _submission(path, test, folder)
-            elif folder != train_folder and data.extra is None and inside and inside <= classes:
-                part = _read_labelled(folder, shape, cache_dir)
+            elif folder != train_folder and options.extra is None and inside and inside <= classes:
+                part = _read_labelled(folder, alike, cache_dir)
                 holdouts[folder.name] = with_targets(part, train.targets, folder)
     return Task(path.resolve().name, train, test, holdouts, submission)
 
 
-def load_unlabelled(
+def read_unlabelled(
     path: Path,
     shape: tuple[int, int, int],
-    targets: tuple[Target, ...] = (),
+    targets: tuple[Target, ...],
+    options: Options,
     cache_dir: Path | None = None,
-    *,
-    data: Data,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images uint8 (N, C, H, W) and ids (N,) of one file, of a folder's test/, or of all images in a folder.
 
-    `shape` is the (C, H, W) that the model was trained on; images of another size are resized where `data.size` was
-    given for the training. ids are paths from the folder on. Raises DataError as `load` does.
+    `shape` is the (C, H, W) that the model was trained on; images of another size are resized where `options.size`
+    was given for the training. ids are paths from the folder on. Raises DataError as `read` does.
     """
     path = existing(path)
-    wanted = Shape(shape[1:], shape[0], data.size is not None)
+    wanted = Conversion.to(shape, options)
     if path.is_file():
         return read_image_files(path.parent, [path.name], wanted, cache_dir), np.array([path.name])
     folder = path / "test" if (path / "test").is_dir() else path
@@ -114,7 +121,8 @@ def _holds_images(folder: Path, deep: int) -> bool:
 
 def _walk(folder: Path) -> list[str]:
     """The paths of all images in a folder and below, from it on, in order; other files are counted in a warning."""
-    found, others = [], []
+    found: list[str] = []
+    others: list[str] = []
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(f for f in folders if not _hidden(f))
         for file in sorted(f for f in files if not _hidden(f)):
@@ -127,7 +135,7 @@ def _walk(folder: Path) -> list[str]:
     return found
 
 
-def _read_labelled(folder: Path, shape: Shape, cache_dir: Path | None) -> Dataset:
+def _read_labelled(folder: Path, conversion: Conversion, cache_dir: Path | None) -> Labelled:
     """A folder of class folders, with its own classes."""
     folders = sorted(p.name for p in folder.iterdir() if p.is_dir() and not _hidden(p.name))
     loose = _images_in(folder)
@@ -151,8 +159,8 @@ def _read_labelled(folder: Path, shape: Shape, cache_dir: Path | None) -> Datase
         names += [f"{name}/{file}" for file in inside]
         labels += [name.strip()] * len(inside)
     classes, numbers = read_labels(np.array(labels), folder)
-    return Dataset(
-        images=read_image_files(folder, names, shape, cache_dir),
+    return Labelled(
+        images=read_image_files(folder, names, conversion, cache_dir),
         labels=numbers[:, None],
         ids=np.array(names),
         targets=(Target("label", classes),),
@@ -160,11 +168,13 @@ def _read_labelled(folder: Path, shape: Shape, cache_dir: Path | None) -> Datase
     )
 
 
-def _read_plain(folder: Path, shape: Shape, cache_dir: Path | None, targets: tuple[Target, ...]) -> Dataset:
+def _read_plain(
+    folder: Path, conversion: Conversion, cache_dir: Path | None, targets: tuple[Target, ...]
+) -> Dataset:
     names = _walk(folder)
     if not names:
         raise DataError(f"The folder {folder} has no images. It has: {listing(folder)}.")
-    images = read_image_files(folder, names, shape, cache_dir)
+    images = read_image_files(folder, names, conversion, cache_dir)
     return Dataset(images, None, np.array(names), targets, columns={"image": np.array(names)})
 
 

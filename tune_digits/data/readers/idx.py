@@ -12,19 +12,34 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
-from tune_digits.config import Data
-from tune_digits.data.dataset import Dataset, RowForm, Target, Task
+from tune_digits.data.dataset import Dataset, Labelled, RowForm, Target, Task
 from tune_digits.data.files.paths import existing, listing, open_bytes, readable
 from tune_digits.data.labels import read_labels, with_targets
+from tune_digits.data.options import DataOptions
 from tune_digits.errors import DataError
 
 KINDS = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 NAME = re.compile(
     r"(?P<set>.*?)-?(?P<part>train|t10k|test)-(?P<what>images|labels)[.-]idx\d-[a-z]+(\.gz)?", re.IGNORECASE
 )
+
+
+class IdxOptions(DataOptions):
+    """Options of all that is read from IDX files."""
+
+    transpose: bool = Field(False, description="swap rows and columns of IDX images, as EMNIST's files need")
+
+
+class Options(IdxOptions):
+    """MNIST's own files: train-images-idx3-ubyte and the like, plain or .gz"""
+
+    format: Literal["idx"] = "idx"
+    path: str = Field(description="folder with train-images-idx3-ubyte and its labels, or that file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +80,9 @@ def read_idx(path: Path) -> np.ndarray:
         most = path.stat().st_size * (1040 if path.suffix == ".gz" else 1)
         body = np.empty(expected if expected <= most else 0, np.uint8)
         count = 0
-        while count < len(body) and (got := file.readinto(memoryview(body)[count : count + (1 << 24)])):
-            count += got
+        while chunk := file.read(min(1 << 24, len(body) - count)):
+            body[count : count + len(chunk)] = np.frombuffer(chunk, np.uint8)
+            count += len(chunk)
         if count < expected:
             raise DataError(f"{path} is too short: {said}. Copy or download it again.")
         if file.read(1):
@@ -74,15 +90,15 @@ def read_idx(path: Path) -> np.ndarray:
     return body.view(kind).reshape(shape)
 
 
-def read_images(path: Path) -> np.ndarray:
-    """uint8 (N, 1, H, W) from a file of uint8 (N, H, W)."""
+def read_images(path: Path, transpose: bool) -> np.ndarray:
+    """uint8 (N, 1, H, W) from a file of uint8 (N, H, W), or (N, W, H) with `transpose`."""
     array = read_idx(path)
     if array.dtype != np.uint8 or array.ndim != 3:
         raise DataError(
             f"{path} holds {array.dtype.name} numbers in {array.ndim} dimension(s); images are uint8 in three: "
             f"number, height, width. Is it the file of labels?"
         )
-    return array[:, None]
+    return np.ascontiguousarray(array.swapaxes(1, 2) if transpose else array)[:, None]
 
 
 def find_sets(folder: Path) -> dict[str, IdxSet]:
@@ -104,30 +120,25 @@ def find_sets(folder: Path) -> dict[str, IdxSet]:
     return {}
 
 
-def matches(path: Path) -> bool:
+def sniff(path: Path) -> bool:
     """Whether `path` is named as an IDX file, or a folder (or its `raw`) has such files."""
     return bool(find_sets(path)) if path.is_dir() else NAME.fullmatch(path.name) is not None
 
 
-def load(data: Data, cache_dir: Path | None = None) -> Task:
-    """The set in the folder `data.path`; where there are several, that of the training file `data.path`.
+def read(options: Options, cache_dir: Path | None = None) -> Task:
+    """The set in the folder `options.path`; where there are several, that of the training file `options.path`.
 
     ids are row numbers. Test labels, where there are any, make the test part scored.
     Raises DataError for anything missing, malformed or contradictory.
     """
-    if data.path is None:
-        raise DataError(
-            "The format 'idx' needs data.path: a folder with train-images-idx3-ubyte and its labels."
-        )
-    path = existing(data.path)
-    folder, files = _choose(path)
+    folder, files = _choose(existing(options.path))
     if files.name == "":
         folder = folder.parent if folder.name == "raw" else folder
-        return task_of(files, folder, folder.resolve().name)
-    return task_of(files, folder, files.name)
+        return task_of(files, folder, folder.resolve().name, options.transpose)
+    return task_of(files, folder, files.name, options.transpose)
 
 
-def task_of(files: IdxSet, folder: Path, name: str) -> Task:
+def task_of(files: IdxSet, folder: Path, name: str, transpose: bool) -> Task:
     """The task in one set of files; `folder` is for messages."""
     if files.train_images is None or files.train_labels is None:
         what = "images" if files.train_images is None else "labels"
@@ -136,13 +147,14 @@ def task_of(files: IdxSet, folder: Path, name: str) -> Task:
         raise DataError(
             f"{folder} has no file {begin}train-{what}-{idx}-ubyte, plain or .gz. It has: {listing(folder)}."
         )
-    train = _labelled(files.train_images, files.train_labels)
+    train = _labelled(files.train_images, files.train_labels, transpose)
     if files.test_images is None:
         return Task(name=name, train=train)
     if files.test_labels is not None:
-        test = with_targets(_labelled(files.test_images, files.test_labels), train.targets, files.test_labels)
+        known = _labelled(files.test_images, files.test_labels, transpose)
+        test: Dataset = with_targets(known, train.targets, files.test_labels)
     else:
-        images = read_images(files.test_images)
+        images = read_images(files.test_images, transpose)
         test = Dataset(images, None, np.arange(len(images)), train.targets)
     if test.images.shape[1:] != train.images.shape[1:]:
         own, other = ("x".join(map(str, d.images.shape[2:])) for d in (test, train))
@@ -152,10 +164,11 @@ def task_of(files: IdxSet, folder: Path, name: str) -> Task:
     return Task(name=name, train=train, test=test, submission=RowForm().of(test.ids))
 
 
-def load_unlabelled(
+def read_unlabelled(
     path: Path,
     shape: tuple[int, int, int],
-    targets: tuple[Target, ...] = (),
+    targets: tuple[Target, ...],
+    options: Options,
     cache_dir: Path | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images uint8 (N, 1, H, W) and row numbers (N,) of a file of images, or of a folder's test images.
@@ -168,7 +181,7 @@ def load_unlabelled(
         if files.test_images is None:
             raise DataError(f"The folder {path} has no file t10k-images-idx3-ubyte. It has: {listing(path)}.")
         path = files.test_images
-    images = read_images(path)
+    images = read_images(path, options.transpose)
     if images.shape[1:] != tuple(shape):
         own, model = ("x".join(map(str, s)) for s in (images.shape[2:], (*shape[1:], shape[0])))
         raise DataError(f"{path} has grey images of {own} pixels, but the model was trained on {model}.")
@@ -199,8 +212,8 @@ def _choose(path: Path) -> tuple[Path, IdxSet]:
     return first.parent, files
 
 
-def _labelled(images_path: Path, labels_path: Path) -> Dataset:
-    images, labels = read_images(images_path), read_idx(labels_path)
+def _labelled(images_path: Path, labels_path: Path, transpose: bool) -> Labelled:
+    images, labels = read_images(images_path, transpose), read_idx(labels_path)
     if labels.ndim != 1 or labels.dtype.kind not in "ui":
         raise DataError(
             f"{labels_path} holds {labels.dtype.name} numbers in {labels.ndim} dimension(s); labels are whole "
@@ -211,4 +224,4 @@ def _labelled(images_path: Path, labels_path: Path) -> Dataset:
             f"{labels_path} has {len(labels):,} labels, but {images_path} has {len(images):,} images."
         )
     classes, numbers = read_labels(labels.astype(str), labels_path)
-    return Dataset(images, numbers[:, None], np.arange(len(images)), (Target("label", classes),))
+    return Labelled(images, numbers[:, None], np.arange(len(images)), (Target("label", classes),))

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
-from tune_digits.config import Data
-from tune_digits.data.dataset import Dataset, RowForm, Target, Task
-from tune_digits.data.files.image_files import Shape, is_image_name, read_image_files
+from tune_digits.data.dataset import Dataset, Labelled, RowForm, Target, Task
+from tune_digits.data.files.image_files import Conversion, is_image_name, read_image_files
 from tune_digits.data.files.paths import (
     columns_seen,
     existing,
@@ -32,6 +33,7 @@ from tune_digits.data.files.pixel_csv import is_pixel
 from tune_digits.data.files.sample_submission import read_submission_format
 from tune_digits.data.files.text_table import column_of, read_text_table
 from tune_digits.data.labels import as_ids, read_labels, refuse_bad_ids, with_targets
+from tune_digits.data.options import ImageOptions
 from tune_digits.errors import DataError
 
 IMAGE_NAMES = (
@@ -41,47 +43,54 @@ IMAGE_NAMES = (
 LABEL_NAMES = ("label", "class", "target", "category", "species")
 
 
-def matches(path: Path) -> bool:
+class Options(ImageOptions):
+    """a table with a path of an image and a label in each row: train.csv, test.csv, and the images beside them"""
+
+    format: Literal["image_folder"] = "image_folder"
+    path: str = Field(description="folder with train.csv and the images, or a training table")
+
+
+def sniff(path: Path) -> bool:
     """Whether the CSV file `path`, or train.csv or test.csv of the folder, has a column of image paths."""
     if path.is_dir():
         path = find_csv(path, "train") or find_csv(path, "test") or path
     return is_csv(path) and _image_column(path) is not None
 
 
-def load(data: Data, cache_dir: Path | None = None) -> Task:
-    """The task in the folder `data.path`, or in that one training table.
+def read(options: Options, cache_dir: Path | None = None) -> Task:
+    """The task in the folder `options.path`, or in that one training table.
 
     The label is the column that the sample submission names, else `label` (`class`, `target`, `category`, `species`),
-    else the only column that test.csv lacks. With `data.extra` None further tables with both columns become
-    holdouts, named by their stem. ids are the paths as the table writes them. Images are made to `data.size` and
-    `data.channels`; those of the test data and the holdouts to the training images' height, width and channels.
+    else the only column that test.csv lacks. With `options.extra` None further tables with both columns become
+    holdouts, named by their stem. ids are the paths as the table writes them. Images are made to `options.size`
+    and `options.channels`; those of the test data and the holdouts to the training images' height, width and channels.
 
     Raises DataError for anything missing, malformed or contradictory, with the file and the row.
     """
-    if data.path is None:
-        raise DataError("The format 'image_folder' needs data.path: a folder with train.csv and images.")
-    path = existing(data.path)
+    path = existing(options.path)
     folder, train_path = (path.parent, path) if path.is_file() else (path, find_csv(path, "train"))
     if train_path is None:
         raise DataError(f"The folder {path} has no train.csv. It has: {listing(path)}.")
     test_path = find_csv(path, "test") if path.is_dir() else None
     images = _named_image_column(train_path)
     label = _label_column(train_path, test_path, images)
-    first = Shape(data.size, None if data.channels == "auto" else data.channels, data.size is not None)
-    train = _read(train_path, images, label, first, cache_dir)
-    shape = Shape(train.images.shape[2:], train.images.shape[1], data.size is not None)
-    test, submission = None, None
+    train = _read_labelled(train_path, images, label, Conversion.of(options), cache_dir)
+    # all other sets are made to the height, width and channels of the training images
+    alike = Conversion.to(train.images.shape[1:], options)
+    test: Dataset | None = None
+    submission = None
     if test_path is not None:
-        known = label if label in read_header(test_path) else None
-        test = _read(test_path, images, known, shape, cache_dir, train.targets)
-        if known is not None:
-            test = with_targets(test, train.targets, test_path)
+        if label in read_header(test_path):
+            known = _read_labelled(test_path, images, label, alike, cache_dir)
+            test = with_targets(known, train.targets, test_path)
+        else:
+            test = _read_plain(test_path, images, alike, cache_dir, train.targets)
         form = RowForm(id_column=images, label_columns=(label,))
         submission = read_submission_format(folder, form.of(test.ids), test_path)
     holdouts = {}
-    if path.is_dir() and data.extra is None:
+    if path.is_dir() and options.extra is None:
         for further in _further_tables(folder, images, label):
-            part = _read(further, images, label, shape, cache_dir)
+            part = _read_labelled(further, images, label, alike, cache_dir)
             holdouts[stem_of(further)] = with_targets(part, train.targets, further)
     return Task(
         name=(folder if path.is_dir() else path).resolve().name.split(".")[0],
@@ -92,18 +101,17 @@ def load(data: Data, cache_dir: Path | None = None) -> Task:
     )
 
 
-def load_unlabelled(
+def read_unlabelled(
     path: Path,
     shape: tuple[int, int, int],
-    targets: tuple[Target, ...] = (),
+    targets: tuple[Target, ...],
+    options: Options,
     cache_dir: Path | None = None,
-    *,
-    data: Data,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images uint8 (N, C, H, W) and ids (N,) of a table, or of a folder's test.csv; labels are ignored.
 
-    `shape` is the (C, H, W) that the model was trained on; images of another size are resized where `data.size` was
-    given for the training. Raises DataError as `load` does.
+    `shape` is the (C, H, W) that the model was trained on; images of another size are resized where `options.size`
+    was given for the training. Raises DataError as `read` does.
     """
     path = existing(path)
     if path.is_dir():
@@ -111,29 +119,36 @@ def load_unlabelled(
         if found is None:
             raise DataError(f"The folder {path} has no test.csv. It has: {listing(path)}.")
         path = found
-    wanted = Shape(shape[1:], shape[0], data.size is not None)
-    part = _read(path, _named_image_column(path), None, wanted, cache_dir, targets)
+    part = _read_plain(path, _named_image_column(path), Conversion.to(shape, options), cache_dir, targets)
     return part.images, part.ids
 
 
-def _read(
-    path: Path,
-    images: str,
-    label: str | None,
-    shape: Shape,
-    cache_dir: Path | None,
-    targets: tuple[Target, ...] = (),
+def _read_labelled(
+    path: Path, images: str, label: str, conversion: Conversion, cache_dir: Path | None
+) -> Labelled:
+    """One table and its images; its classes are its own."""
+    table, ids = _read_table(path, images)
+    # before the images, which take longer to read
+    classes, numbers = read_labels(column_of(table, label, path), path)
+    pixels = read_image_files(path.parent, table[images].tolist(), conversion, cache_dir, path)
+    return Labelled(pixels, numbers[:, None], ids, (Target("label", classes),), columns=table)
+
+
+def _read_plain(
+    path: Path, images: str, conversion: Conversion, cache_dir: Path | None, targets: tuple[Target, ...]
 ) -> Dataset:
-    """One table and its images; with `label`, the targets are the table's own."""
+    """One table and its images, without labels."""
+    table, ids = _read_table(path, images)
+    pixels = read_image_files(path.parent, table[images].tolist(), conversion, cache_dir, path)
+    return Dataset(pixels, None, ids, targets, columns=table)
+
+
+def _read_table(path: Path, images: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The columns of a table, and the ids of its rows (N,): the paths in the column `images`."""
     table = read_text_table(path)
     ids = as_ids(column_of(table, images, path))
     refuse_bad_ids(path, ids)
-    labels = None
-    if label is not None:  # before the images, which take longer to read
-        classes, numbers = read_labels(column_of(table, label, path), path)
-        targets, labels = (Target("label", classes),), numbers[:, None]
-    pixels = read_image_files(path.parent, table[images].tolist(), shape, cache_dir, path)
-    return Dataset(pixels, labels, ids, targets, columns=table)
+    return table, ids
 
 
 def _image_column(path: Path) -> str | None:

@@ -6,12 +6,14 @@ Recognizer (`label,pixel0..`, test bare `pixel0..`, ids counted from 1). The fil
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
-from tune_digits.config import Data
-from tune_digits.data.dataset import Dataset, RowForm, SubmissionFormat, Target, Task
+from tune_digits.data.dataset import Dataset, Labelled, RowForm, SubmissionFormat, Target, Task
 from tune_digits.data.files.paths import (
     columns_seen,
     existing,
@@ -21,63 +23,68 @@ from tune_digits.data.files.paths import (
     read_header,
     stem_of,
 )
-from tune_digits.data.files.pixel_csv import PixelTable, has_ids, has_labels, is_pixel, read_pixel_csv
+from tune_digits.data.files.pixel_csv import (
+    PixelTable,
+    id_column,
+    is_pixel,
+    label_column,
+    read_pixel_csv,
+)
 from tune_digits.data.files.sample_submission import read_submission_format
 from tune_digits.data.labels import read_labels, refuse_bad_ids, with_targets
+from tune_digits.data.options import DataOptions
 from tune_digits.errors import DataError
 
 
-def matches(path: Path) -> bool:
+class Options(DataOptions):
+    """Kaggle's CSV files of pixels: train.csv with label,pixel0,.., test.csv; .csv, .csv.gz or .zip"""
+
+    format: Literal["kaggle_csv"] = "kaggle_csv"
+    path: str = Field(description="folder with train.csv, or a training file")
+
+
+def sniff(path: Path) -> bool:
     """Whether the CSV file `path`, or train.csv or test.csv of the folder, has pixel columns."""
     if path.is_dir():
         path = find_csv(path, "train") or find_csv(path, "test") or path
     return is_csv(path) and any(map(is_pixel, read_header(path)))
 
 
-def load(data: Data, cache_dir: Path | None = None) -> Task:
-    """The task in the folder `data.path`, or in that one training file.
+def read(options: Options, cache_dir: Path | None = None) -> Task:
+    """The task in the folder `options.path`, or in that one training file.
 
-    A folder holds train.csv, and where there are any: test.csv, sample_submission.csv, and (with `data.extra`
+    A folder holds train.csv, and where there are any: test.csv, sample_submission.csv, and (with `options.extra`
     None) further labelled files with the training file's pixels, which become holdouts named by their stem.
     Without a sample submission the form is the dialect's own. The classes are the training file's distinct
     labels.
 
     Raises DataError for anything missing, malformed or contradictory, with the file and the row.
     """
-    if data.path is None:
-        raise DataError(
-            "The format 'kaggle_csv' needs data.path: a folder with train.csv, or a training file."
-        )
-    path = existing(data.path)
+    path = existing(options.path)
     folder, train_path = (path.parent, path) if path.is_file() else (path, find_csv(path, "train"))
     if train_path is None:
         raise DataError(f"The folder {path} has no train.csv or train.csv.gz. It has: {listing(path)}.")
-    header = read_header(train_path)
-    if not has_labels(header):
-        raise DataError(f"{train_path} has no column named 'label'. Its columns: {columns_seen(header)}.")
-    train = _labelled(read_pixel_csv(train_path, cache_dir))
+    train = _read_labelled(train_path, cache_dir)
     test, submission = None, None
     if path.is_dir() and (test_path := find_csv(path, "test")) is not None:
         test = _test(test_path, train, cache_dir)
         submission = _submission(path, test, test_path)
     # beside a single training file nothing is taken for granted
-    further = _further_sets(folder, train_path, header) if path.is_dir() and data.extra is None else []
+    further = _further_sets(folder, train_path) if path.is_dir() and options.extra is None else []
     return Task(
         name=(folder if path.is_dir() else path).resolve().name.split(".")[0],
         train=train,
         test=test,
-        holdouts={
-            stem_of(p): with_targets(_labelled(read_pixel_csv(p, cache_dir)), train.targets, p)
-            for p in further
-        },
+        holdouts={stem_of(p): with_targets(_read_labelled(p, cache_dir), train.targets, p) for p in further},
         submission=submission,
     )
 
 
-def load_unlabelled(
+def read_unlabelled(
     path: Path,
     shape: tuple[int, int, int],
-    targets: tuple[Target, ...] = (),
+    targets: tuple[Target, ...],
+    options: Options,
     cache_dir: Path | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images uint8 (N, 1, H, W) and ids (N,) of a test file, or of a folder's; labels are ignored.
@@ -103,9 +110,17 @@ def load_unlabelled(
     return table.images, _test_ids(table)
 
 
-def _labelled(table: PixelTable) -> Dataset:
-    classes, labels = read_labels(table.labels, table.path)
-    return Dataset(
+def _read_labelled(path: Path, cache_dir: Path | None) -> Labelled:
+    header = read_header(path)
+    label = label_column(header)
+    if label is None:
+        raise DataError(f"{path} has no column named 'label'. Its columns: {columns_seen(header)}.")
+    return _labelled(read_pixel_csv(path, cache_dir), label)
+
+
+def _labelled(table: PixelTable, label: str) -> Labelled:
+    classes, labels = read_labels(table.columns[label], table.path)
+    return Labelled(
         images=table.images,
         labels=labels[:, None],
         ids=np.arange(len(table)) if table.ids is None else table.ids,
@@ -122,9 +137,9 @@ def _test(path: Path, train: Dataset, cache_dir: Path | None) -> Dataset:
             f"{_size(train.images)}."
         )
     ids = _test_ids(table)
-    if table.labels is not None:
-        known = with_targets(_labelled(table), train.targets, path)
-        return Dataset(known.images, known.labels, ids, train.targets, columns=table.columns)
+    label = label_column(table.columns)
+    if label is not None:
+        return replace(with_targets(_labelled(table, label), train.targets, path), ids=ids)
     return Dataset(table.images, None, ids, train.targets, columns=table.columns)
 
 
@@ -136,7 +151,8 @@ def _test_ids(table: PixelTable) -> np.ndarray:
 
 
 def _submission(folder: Path, test: Dataset, test_path: Path) -> SubmissionFormat:
-    form = RowForm() if has_ids(read_header(test_path)) else RowForm("ImageId", ("Label",))
+    named = id_column(read_header(test_path)) is not None
+    form = RowForm() if named else RowForm("ImageId", ("Label",))
     return read_submission_format(folder, form.of(test.ids), test_path)
 
 
@@ -144,16 +160,16 @@ def _size(images: np.ndarray) -> str:
     return "x".join(str(n) for n in images.shape[2:])
 
 
-def _further_sets(folder: Path, train_path: Path, header: list[str]) -> list[Path]:
+def _further_sets(folder: Path, train_path: Path) -> list[Path]:
     """The other files of the folder with labels and the same pixel columns."""
-    pixels = {name for name in header if is_pixel(name)}
+    pixels = set(filter(is_pixel, read_header(train_path)))
     found: list[Path] = []
     for path in sorted(filter(is_csv, folder.iterdir())):
         # a zip need not be data at all
         if path == train_path or stem_of(path) in ("test", "sample_submission") or path.suffix == ".zip":
             continue
         columns = read_header(path)
-        if has_labels(columns) and pixels == {name for name in columns if is_pixel(name)}:
+        if label_column(columns) is not None and pixels == set(filter(is_pixel, columns)):
             found.append(path)
     for path in found:
         find_csv(folder, stem_of(path))  # refuses the same file twice, plain and compressed
