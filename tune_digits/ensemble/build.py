@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from dataclasses import replace
@@ -14,12 +13,14 @@ import pandas as pd
 from tune_digits import disk, runs
 from tune_digits.config import Ensemble, TrialConfig
 from tune_digits.data.dataset import Dataset, RowForm, Task
-from tune_digits.data.formats import Data
+from tune_digits.data.fingerprint import hash_array, hash_of
+from tune_digits.data.options import DataOptions
 from tune_digits.ensemble.members import (
     Manifest,
     predict_members,
     vote,
     write_manifest,
+    write_trained_rows,
 )
 from tune_digits.ensemble.pseudo import select_pseudo
 from tune_digits.ensemble.retrain import MemberJob, RetrainData, member_jobs, retrain
@@ -103,12 +104,12 @@ def build_ensemble(
     def train_and_judge(
         title: str, data: TrainingData
     ) -> tuple[list[MemberJob], Manifest, dict[str, Any], np.ndarray]:
-        jobs = member_jobs(configs, plan.seeds, _key(data.images, data.proba))
+        jobs = member_jobs(configs, plan.seeds, hash_of([hash_array(data.images), hash_array(data.proba)]))
         shared = RetrainData(
             executor.store(data), np.arange(len(data.images)), str(folder.resolve()), executor.slots
         )
         retrain(jobs, shared, run, study.resources, executor, screen, title)
-        manifest = _manifest(jobs, task, plan, study.data)
+        manifest = _manifest(jobs, task, plan, study.data, metric)
         return (
             jobs,
             manifest,
@@ -131,6 +132,7 @@ def build_ensemble(
             )
             jobs, manifest, figures, test_vote = train_and_judge("retrain with pseudo-labels", more)
             rounds.append({"pseudo_labels": len(rows), **figures})
+    write_trained_rows(folder, task.train.images)
     write_manifest(folder, manifest)
     if task.test is not None:
         form = task.submission or manifest.form.of(task.test.ids)
@@ -149,14 +151,9 @@ def build_ensemble(
     return report
 
 
-def _key(*arrays: np.ndarray) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array))
-    return digest.hexdigest()
-
-
-def _manifest(jobs: list[MemberJob], task: Task, plan: Ensemble, data: Data) -> Manifest:
+def _manifest(
+    jobs: list[MemberJob], task: Task, plan: Ensemble, data: DataOptions, metric: Metric
+) -> Manifest:
     channels, height, width = task.train.images.shape[1:]
     return Manifest(
         members=tuple(file for j in jobs for file in j.files),
@@ -166,6 +163,8 @@ def _manifest(jobs: list[MemberJob], task: Task, plan: Ensemble, data: Data) -> 
         tta=plan.tta,
         data=data,
         form=RowForm.wide(task.targets) if task.submission is None else task.submission.form,
+        metric=metric,
+        trained_on=task.train.fingerprint,
     )
 
 

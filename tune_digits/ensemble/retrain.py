@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,14 +12,17 @@ from typing import Any
 import numpy as np
 
 from tune_digits.config import Resources, TrialConfig
+from tune_digits.data.fingerprint import hash_of
 from tune_digits.ensemble.members import save_member
 from tune_digits.errors import RunError
 from tune_digits.execute.executor import Executor, Stored
 from tune_digits.execute.slots import Slots
 from tune_digits.learn.schedule import snapshot_epochs
+from tune_digits.learn.version import TRAINING_VERSION
 from tune_digits.runs import Run
 from tune_digits.screen import Progress, Screen
 from tune_digits.tune.fusing import plan_fusing
+from tune_digits.tune.given_files import digests_of_given_files
 from tune_digits.tune.training import TrainingData, TrainingPlan, train_plans
 
 # neither the search's seeds nor the confirmation's
@@ -60,17 +61,28 @@ class RetrainData:
 
 
 def member_jobs(configs: Sequence[tuple[int, TrialConfig]], seeds: int, data_key: str) -> list[MemberJob]:
-    """`seeds` trainings of each (trial, config). data_key: hash of the images, targets and rows."""
+    """`seeds` trainings of each (trial, config). data_key: hash of the images, targets and rows.
+
+    Given files count by their content, not by their name: a file that has changed makes another member.
+    """
     jobs = []
     for trial, config in configs:
         epochs = snapshot_epochs(config.schedule, config.train)
         for seed in range(seeds):
-            whole = json.dumps([config.model_dump(mode="json"), seed, data_key], sort_keys=True)
-            key = hashlib.sha256(whole.encode()).hexdigest()[:10]
+            key = hash_of([_by_content(config), seed, data_key, TRAINING_VERSION])[:10]
             stem = f"members/{trial:04d}-seed{seed}-{key}"
             snapshots = {epoch: f"{stem}-epoch{epoch:04d}.safetensors" for epoch in epochs}
             jobs.append(MemberJob(trial, config, seed, f"{stem}.safetensors", snapshots))
     return jobs
+
+
+def _by_content(config: TrialConfig) -> dict[str, Any]:
+    """The configuration's tree, with the hash of its content in place of each given file's name."""
+    contents = digests_of_given_files(config)
+    tree: dict[str, Any] = config.model_dump(mode="json")
+    for part, key in (("model", "init_from"), ("model", "weights"), ("loss", "teacher")):
+        tree[part][key] = contents.get(tree[part][key])
+    return tree
 
 
 def train_members(jobs: tuple[MemberJob, ...], shared: RetrainData) -> None:
