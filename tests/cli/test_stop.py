@@ -11,7 +11,6 @@ import pytest
 
 from tune_digits.cli.common import run_command
 from tune_digits.errors import DataError
-from tune_digits.patches.ray_startup import keep_sigterm_handler
 
 ARGS = argparse.Namespace(debug=False)
 
@@ -53,14 +52,3 @@ def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     assert fails(DataError("no such file")) == 2
     assert capsys.readouterr().err.endswith("error: no such file\n")
     assert signal.getsignal(signal.SIGTERM) == before
-
-
-def test_ray_does_not_take_sigterm() -> None:
-    from ray._private import utils
-
-    setter, handler = utils.set_sigterm_handler, signal.getsignal(signal.SIGTERM)
-    with keep_sigterm_handler():
-        utils.set_sigterm_handler(lambda number, frame: None)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as its native part does
-    assert signal.getsignal(signal.SIGTERM) == handler
-    assert utils.set_sigterm_handler is setter
