@@ -14,7 +14,8 @@ from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Target
 from tune_digits.ensemble.retrain import SEEDS, RetrainData, member_jobs, train_members
 from tune_digits.errors import DataError, RunError
-from tune_digits.learn.fit import fit, start_training, to_device
+from tune_digits.learn.device import to_device
+from tune_digits.learn.fit import fit, start_training
 from tune_digits.learn.metrics import ACCURACY
 from tune_digits.tune.resources import Slots
 from tune_digits.tune.trainable import TrainingData, teacher_of

@@ -16,7 +16,7 @@ from tune_digits.data.dataset import Target
 from tune_digits.data.folds.split import Fold
 from tune_digits.ensemble.retrain import SEEDS, RetrainData, member_jobs, state_file, train_members
 from tune_digits.learn import fusing_gain
-from tune_digits.learn.fit import to_device
+from tune_digits.learn.device import to_device
 from tune_digits.learn.metrics import ACCURACY
 from tune_digits.learn.state import pack
 from tune_digits.screen import Screen
@@ -27,6 +27,7 @@ from tune_digits.tune.trainable import TrainingData, train
 
 N = 60
 SLOTS = Slots(1, 0, 1)
+ON_GPU = Slots(1, 0.25, 1)  # what is planned is not run here
 
 
 def tree(**train: Any) -> dict[str, Any]:
@@ -57,7 +58,7 @@ def jobs(*numbers: int, folds: int = 3) -> list[FoldJob]:
 
 
 def plan(
-    run: runs.Run, wanted: list[FoldJob], data: TrainingData, slots: Slots = SLOTS, fuse: str = "auto"
+    run: runs.Run, wanted: list[FoldJob], data: TrainingData, slots: Slots = ON_GPU, fuse: str = "auto"
 ) -> list:
     shared = (Here(data), np.arange(N))
     return fusing.plan_fusing(
@@ -92,11 +93,14 @@ def test_what_pays_is_measured_once_and_only_like_is_fused_with_like(run, data, 
     assert run.fusing()["gains"] == {"2": 1.5}
 
 
-def test_nothing_is_fused_where_it_does_not_pay_or_cores_would_wait(run, data, monkeypatch) -> None:
+def test_nothing_is_fused_without_a_gpu_where_it_does_not_pay_or_slots_would_wait(
+    run, data, monkeypatch
+) -> None:
     asked = measured(monkeypatch, 1)
     assert [len(g) for g in plan(run, jobs(1), data, fuse="never")] == [1, 1, 1]
-    assert [len(g) for g in plan(run, jobs(1), data, slots=Slots(1, 0, 4))] == [1, 1, 1]
+    assert [len(g) for g in plan(run, jobs(1), data, slots=Slots(1, 0.25, 4))] == [1, 1, 1]
     assert [len(g) for g in plan(run, jobs(1, folds=1), data)] == [1]
+    assert [len(g) for g in plan(run, jobs(1), data, slots=Slots(1, 0, 1))] == [1, 1, 1]
     assert asked == []
     assert [len(g) for g in plan(run, jobs(1), data)] == [1, 1, 1]
     assert len(asked) == 1

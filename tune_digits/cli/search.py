@@ -258,10 +258,11 @@ def check_models(study: Study, task: Task, screen: Screen) -> None:
     doubtful = [m for m in models if ":" in m.name or m != m.without_start()]
     if doubtful:
         from tune_digits.learn.models import check_model
+        from tune_digits.tune.initial_weights import read_initial_weights
 
         classes = sum(len(target.classes) for target in task.targets)
         for model in sorted(doubtful, key=str):
-            taken = check_model(model, *task.train.images.shape[1:], classes)
+            taken = check_model(model, *task.train.images.shape[1:], classes, read_initial_weights(model))
             if taken is not None:
                 rest = f"; left out: {', '.join(taken.left_out)}" if taken.left_out else ""
                 start = model.init_from or model.weights
@@ -271,11 +272,14 @@ def check_models(study: Study, task: Task, screen: Screen) -> None:
 def check_losses(study: Study, task: Task) -> None:
     """Refuse weights and teachers that do not fit the data before any trial meets them."""
     from tune_digits.data.dataset import head_slices
-    from tune_digits.learn.loss_checks import check_loss
+    from tune_digits.learn.loss_checks import check_heads
     from tune_digits.space import ends
+    from tune_digits.tune.teacher import check_teacher
 
+    heads = head_slices(task.targets)
     for loss in dict.fromkeys(c.loss for c in ends(study.space, f"{study.name}: trial")):
-        check_loss(loss, head_slices(task.targets), len(task.train), study.data.subset)
+        check_heads(loss, heads)
+        check_teacher(loss, heads, len(task.train), study.data.subset)
 
 
 def go(study: Study, run: Run, task: Task, data: Any, folds: Any, slots: Any, screen: Screen) -> int:

@@ -35,7 +35,7 @@ def measure(
     job: tuple[dict[str, Any], int], shared: tuple[Stored[TrainingData], np.ndarray, Slots]
 ) -> dict[str, Any]:
     """How many trainings of (configuration, most) to fuse on this worker's device, and what was seen."""
-    from tune_digits.learn.batches import to_device
+    from tune_digits.learn.device import to_device
     from tune_digits.learn.fused import why_apart
     from tune_digits.learn.fusing_gain import best_number
 
@@ -61,14 +61,16 @@ def plan_fusing(
 ) -> list[tuple[Job, ...]]:
     """The jobs in groups, each to be trained as one network; groups of one where fusing does not pay.
 
-    What pays is measured once in a run, with the first job that has another of its configuration beside it, and kept
-    in the run's folder. Only configurations of the same shape are then fused. shared: the data, and rows to try on.
+    Only on a GPU: one network fills a CPU. What pays is measured once in a run, with the first job that has another of
+    its configuration beside it, and kept in the run's folder. Only configurations of the same shape are then fused.
+    shared: the data, and rows to try on.
     """
     apart = [(job,) for job in jobs]
     groups = _alike(jobs, config_of)
     # as many groups as trainings run at once, or some would wait
     most = min(max(map(len, groups), default=1), -(-len(jobs) // slots.at_once))
-    if resources.fuse == "never" or most < 2:
+    # on a CPU fusing was slower wherever it was measured: 0.5 to 0.8 times as fast (docs/log.md)
+    if resources.fuse == "never" or slots.gpus == 0 or most < 2:
         return apart
     first = config_of(next(group for group in groups if len(group) > 1)[0])
     place = {"cpu": cpu_model(), "gpus": slots.gpus, "shape": shape_of(first)}

@@ -18,8 +18,10 @@ from tune_digits import disk, runs
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Target, head_slices
 from tune_digits.learn.metrics import Metric
+from tune_digits.tune.initial_weights import read_initial_weights
 from tune_digits.tune.resources import Slots, quick_imports, use_slots
 from tune_digits.tune.store import Stored
+from tune_digits.tune.teacher import read_teacher
 
 SAVE_EVERY = 5.0  # seconds; what a crash may cost
 
@@ -44,10 +46,8 @@ def teacher_of(config: TrialConfig, data: TrainingData) -> np.ndarray | None:
 
     The vote that made a pseudo-label is its teacher too. Raises DataError where the file does not fit the data.
     """
-    if config.loss.teacher_weight == 0:
+    if config.loss.teacher_weight == 0 or config.loss.teacher is None:
         return None
-    from tune_digits.learn.teacher import read_teacher
-
     labelled = len(data.proba) - data.pseudo
     proba = read_teacher(Path(config.loss.teacher), labelled, head_slices(data.targets))
     return np.concatenate([proba, data.proba[labelled:]])
@@ -72,12 +72,14 @@ def train(
     with quick_imports():
         import torch
 
-        from tune_digits.learn.fit import fit, start_training, to_device
+        from tune_digits.learn.device import to_device
+        from tune_digits.learn.fit import fit, start_training
         from tune_digits.learn.state import pack, unpack
 
     device = use_slots(slots)
     classes = data.proba.shape[1]
-    state = start_training(config, data.images, train_rows, classes, seed, fold, device)
+    weights = read_initial_weights(config.model)
+    state = start_training(config, data.images, train_rows, classes, seed, fold, device, weights)
     if state_file is not None and state_file.exists():
         unpack(state, *disk.read_tensors(state_file))
     on_device = to_device(data.images, data.proba, data.targets, device, teacher_of(config, data))
@@ -115,10 +117,12 @@ def train_parts(
     if len(parts) > 1:
         import torch
 
+        from tune_digits.learn.fused import CannotFuse
+
         try:
             yield from _train_fused(config, data, parts, slots)
             return
-        except (ValueError, torch.OutOfMemoryError):
+        except (CannotFuse, torch.OutOfMemoryError):
             pass
     for part in parts:
         last = None
@@ -141,29 +145,32 @@ def _train_fused(
 ) -> list[tuple[Any, Any]]:
     import torch
 
-    from tune_digits.learn.fit import start_training, to_device
-    from tune_digits.learn.fused import Member, fit_fused
+    from tune_digits.learn.device import to_device
+    from tune_digits.learn.fit import start_training
+    from tune_digits.learn.fused import fit_fused
+    from tune_digits.learn.loop import Training
     from tune_digits.learn.state import pack, unpack
 
     device = use_slots(slots)
     classes = data.proba.shape[1]
-    members = []
+    weights = read_initial_weights(config.model)
+    trainings = []
     for part in parts:
-        state = start_training(config, data.images, part.rows, classes, part.seed, part.fold, device)
+        state = start_training(config, data.images, part.rows, classes, part.seed, part.fold, device, weights)
         if part.state_file is not None and part.state_file.exists():
             unpack(state, *disk.read_tensors(part.state_file))
         rows = torch.from_numpy(np.array(part.rows)).to(device)
-        members.append(Member(state, rows, part.seed, part.fold))
+        trainings.append(Training(state, rows, part.seed, part.fold))
     on_device = to_device(data.images, data.proba, data.targets, device, teacher_of(config, data))
     saved = time.monotonic()
-    for _ in fit_fused(members, config, on_device, workers=slots.threads):
+    for _ in fit_fused(trainings, config, on_device, workers=slots.threads):
         if time.monotonic() - saved < SAVE_EVERY:
             continue
-        for part, member in zip(parts, members, strict=True):
+        for part, training in zip(parts, trainings, strict=True):
             if part.state_file is not None:
-                disk.write_tensors(part.state_file, *pack(member.state))
+                disk.write_tensors(part.state_file, *pack(training.state))
         saved = time.monotonic()
-    return [(member.state, on_device) for member in members]
+    return [(training.state, on_device) for training in trainings]
 
 
 def train_trial(
