@@ -18,7 +18,7 @@ from common import random_images, write
 
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Target
-from tune_digits.learn.batches import to_device
+from tune_digits.learn.device import to_device
 from tune_digits.learn.fusing_gain import fusing_gain
 
 MODELS = (

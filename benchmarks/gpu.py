@@ -30,9 +30,10 @@ from common import random_images, ratio, take_turns, write
 
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Target
-from tune_digits.learn.batches import DeviceData, to_device
+from tune_digits.learn.device import DeviceData, to_device
 from tune_digits.learn.fit import fit, start_training
-from tune_digits.learn.fused import Member, fit_fused
+from tune_digits.learn.fused import fit_fused
+from tune_digits.learn.loop import Training
 from tune_digits.learn.optim import set_lr
 
 AUGMENT = {"rotate": 12, "shift": 0.1, "zoom": 0.1, "shear": 8, "elastic": 0.02, "cutout": 0.3}
@@ -61,17 +62,17 @@ class Bench:
         )
         self.count = count
 
-    def member(self, config: TrialConfig, seed: int) -> Member:
+    def training(self, config: TrialConfig, seed: int) -> Training:
         rows = np.arange(self.count)
         state = start_training(config, self.images, rows, 10, seed, 0, self.device)
-        return Member(state, torch.from_numpy(rows).to(self.device), seed, 0)
+        return Training(state, torch.from_numpy(rows).to(self.device), seed)
 
     def alone(self, config: TrialConfig) -> Iterator[Any]:
-        one = self.member(config, 0)
+        one = self.training(config, 0)
         return fit(one.state, config, self.data, one.rows, seed=0)
 
     def fused(self, config: TrialConfig, networks: int) -> Iterator[Any]:
-        return fit_fused([self.member(config, seed) for seed in range(networks)], config, self.data)
+        return fit_fused([self.training(config, seed) for seed in range(networks)], config, self.data)
 
 
 def rate(epochs: Iterator[Any], images: int, seconds: float) -> float:
@@ -120,7 +121,7 @@ def processes_rate(number: int, count: int, device: str, seconds: float) -> floa
 def graph_gain(bench: Bench, seconds: float) -> dict[str, float]:
     """The bare step as a CUDA graph over the step launched by Python; capture as in PyTorch's notes on CUDA graphs."""
     config = trial(bench.count, optimizer={"name": "sgd", "lr": 0.01})
-    state = bench.member(config, 0).state
+    state = bench.training(config, 0).state
     model, optimizer = state.model.train(), state.optimizer
     set_lr(optimizer, 0.01)
     images = torch.rand(BATCH, 1, 28, 28, device="cuda").contiguous(memory_format=torch.channels_last)

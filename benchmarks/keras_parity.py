@@ -24,8 +24,9 @@ from tune_digits.config import Cv, TrialConfig
 from tune_digits.data.formats import Auto
 from tune_digits.data.load import load_task
 from tune_digits.disk import write_json
-from tune_digits.learn.batches import to_device
-from tune_digits.learn.fit import evaluate, fit, start_training
+from tune_digits.learn.device import to_device
+from tune_digits.learn.fit import fit, start_training
+from tune_digits.learn.loop import evaluate
 from tune_digits.learn.metrics import ACCURACY
 from tune_digits.machine import environment
 

@@ -20,11 +20,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from tune_digits.learn.allocator import keep_freed_memory
 
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Target
-from tune_digits.learn.allocator import keep_freed_memory
-from tune_digits.learn.fit import evaluate, fit, start_training, to_device
+from tune_digits.learn.device import to_device
+from tune_digits.learn.fit import fit, start_training
+from tune_digits.learn.loop import evaluate
 from tune_digits.learn.losses import loss_per_sample
 from tune_digits.learn.metrics import ACCURACY
 from tune_digits.learn.optim import set_lr

@@ -61,7 +61,8 @@ def train_with_fit(lr: float, threads: int) -> float:
 
     from tune_digits.config import TrialConfig
     from tune_digits.data.dataset import Target
-    from tune_digits.learn.fit import fit, start_training, to_device
+    from tune_digits.learn.device import to_device
+    from tune_digits.learn.fit import fit, start_training
 
     torch.set_num_threads(threads)
     images, labels = random_images(TRAIN + VALID)

@@ -15,7 +15,8 @@ from tune_digits.ensemble.retrain import SEEDS, RetrainData, member_jobs, train_
 from tune_digits.errors import DataError, RunError
 from tune_digits.execute.inline import Kept
 from tune_digits.execute.slots import Slots
-from tune_digits.learn.fit import fit, start_training, to_device
+from tune_digits.learn.device import to_device
+from tune_digits.learn.fit import fit, start_training
 from tune_digits.learn.metrics import ACCURACY
 from tune_digits.tune.training import TrainingData, teacher_of
 

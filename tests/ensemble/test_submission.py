@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tune_digits.config import Data
 from tune_digits.data.dataset import RowForm, Target
 from tune_digits.data.files.sample_submission import read_submission_format
+from tune_digits.data.formats import Auto
 from tune_digits.ensemble.members import Manifest, read_manifest, write_manifest
 from tune_digits.ensemble.submission import submission_frame, write_submission
 from tune_digits.errors import DataError, RunError
+from tune_digits.learn.metrics import Metric
 
 ROOT, VOWEL = Target("root", ("ka", "ga", "ma")), Target("vowel", ("0", "1"))
 LONG = RowForm("row_id", ("target",), ("_vowel", "_root"), ((1,), (0,)), numbers=True)
@@ -138,8 +139,10 @@ def manifest(**changes) -> Manifest:
         "shape": (3, 8, 6),
         "voting": "soft",
         "tta": 2,
-        "data": Data(size=[8, 6], crop=True, channels=3),
+        "data": Auto(size=[8, 6], crop=True, channels=3),
         "form": LONG,
+        "metric": Metric("macro_recall", (2.0, 1.0)),
+        "trained_on": "abc",
     }
     return Manifest(**values | changes)
 
@@ -151,7 +154,7 @@ def test_the_manifest_keeps_everything(tmp_path, form) -> None:
 
 
 def test_the_manifest_keeps_no_path_of_the_training_data(tmp_path) -> None:
-    write_manifest(tmp_path, manifest(data=Data(path="/private/scans", size=[8, 6], crop=True, channels=3)))
+    write_manifest(tmp_path, manifest(data=Auto(path="/private/scans", size=[8, 6], crop=True, channels=3)))
     assert "private" not in (tmp_path / "manifest.json").read_text()
     assert read_manifest(tmp_path) == manifest()
 
@@ -159,7 +162,7 @@ def test_the_manifest_keeps_no_path_of_the_training_data(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": 1}, "is of format 1; this version of tune_digits reads 2 only"),
+        ({"format": 1}, "is of format 1; this version of tune_digits reads 3 only"),
         ({"format": None}, "is of format None"),
         ({"data": {"size": 1}}, "damaged"),
         ({"submission": {"id_column": "id"}}, "damaged"),

@@ -13,9 +13,11 @@ import torch.nn.functional as F
 from tune_digits import disk, runs
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Target
-from tune_digits.learn.fit import channel_stats, fit, start_training, to_device
+from tune_digits.learn.device import to_device
+from tune_digits.learn.fit import channel_stats, fit, start_training
 from tune_digits.learn.predict import predict_logits, predict_proba, shifted
-from tune_digits.learn.state import derive_seed, pack, unpack
+from tune_digits.learn.seeds import derive_seed
+from tune_digits.learn.state import pack, unpack
 
 CPU = torch.device("cpu")
 TARGETS = (Target("digit", tuple(map(str, range(10)))),)

@@ -12,9 +12,10 @@ import torch
 
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Target
-from tune_digits.learn.batches import DeviceData, to_device
+from tune_digits.learn.device import DeviceData, to_device
 from tune_digits.learn.fit import fit, start_training
-from tune_digits.learn.fused import Member, fit_fused, why_apart
+from tune_digits.learn.fused import CannotFuse, fit_fused, why_apart
+from tune_digits.learn.loop import Training
 from tune_digits.learn.state import TrainState, pack, unpack
 
 CPU = torch.device("cpu")
@@ -39,9 +40,9 @@ def digits(classes: int = 3, teacher: bool = False) -> tuple[np.ndarray, DeviceD
     return images, to_device(images, proba, (target,), CPU, other)
 
 
-def start(config: TrialConfig, images: np.ndarray, seed: int, fold: int) -> Member:
+def start(config: TrialConfig, images: np.ndarray, seed: int, fold: int) -> Training:
     rows = ROWS[fold]
-    return Member(start_training(config, images, rows.numpy(), 3, seed, fold, CPU), rows, seed, fold)
+    return Training(start_training(config, images, rows.numpy(), 3, seed, fold, CPU), rows, seed, fold)
 
 
 def largest_difference(a: TrainState, b: TrainState) -> float:
@@ -164,7 +165,7 @@ def test_what_trainings_cannot_share_is_named(parts: dict[str, Any]) -> None:
     config = TrialConfig.model_validate({**PLAIN, **parts})
     assert why_apart(config)
     _, data = digits()
-    with pytest.raises(ValueError, match=why_apart(config).split()[0]):
+    with pytest.raises(CannotFuse, match=why_apart(config).split()[0]):
         next(fit_fused([], config, data))
 
 
@@ -172,6 +173,6 @@ def test_trainings_of_different_length_are_refused() -> None:
     config = TrialConfig.model_validate(PLAIN)
     images, data = digits()
     one, two = start(config, images, 5, 0), start(config, images, 5, 1)
-    short = Member(two.state, two.rows[:30], 5, 1)
-    with pytest.raises(ValueError, match="different length"):
+    short = Training(two.state, two.rows[:30], 5, 1)
+    with pytest.raises(CannotFuse, match="number of their steps"):
         next(fit_fused([one, short], config, data))

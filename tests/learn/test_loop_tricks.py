@@ -20,12 +20,14 @@ from tune_digits.data.dataset import Target
 from tune_digits.learn import augment, losses
 from tune_digits.learn.batches import batches
 from tune_digits.learn.centers import classifier_inputs, move_centers
+from tune_digits.learn.device import laid_out, to_device
 from tune_digits.learn.ema import refresh_batchnorm, swa_begins
-from tune_digits.learn.epoch import EpochReport
-from tune_digits.learn.fit import fit, is_over, start_training, to_device
+from tune_digits.learn.epoch import EpochReport, is_over
+from tune_digits.learn.fit import fit, start_training
 from tune_digits.learn.models import NORMALIZATIONS, NormalizeEach
-from tune_digits.learn.predict import laid_out, predict_logits
-from tune_digits.learn.state import TrainState, derive_seed, pack, unpack
+from tune_digits.learn.predict import predict_logits
+from tune_digits.learn.seeds import derive_seed
+from tune_digits.learn.state import TrainState, pack, unpack
 
 CPU = torch.device("cpu")
 TARGETS = (Target("shape", ("a", "b", "c")), Target("tone", ("dark", "light")))

@@ -20,7 +20,7 @@ from tune_digits.execute.executor import Executor
 from tune_digits.execute.inline import InlineExecutor, Kept
 from tune_digits.execute.slots import Slots
 from tune_digits.learn import fusing_gain
-from tune_digits.learn.fit import to_device
+from tune_digits.learn.device import to_device
 from tune_digits.learn.metrics import ACCURACY
 from tune_digits.learn.state import pack
 from tune_digits.screen import Screen

@@ -16,7 +16,7 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if argv and argv[0] in COMMANDS:
-        return importlib.import_module(f"tune_digits.cli.{argv[0]}").main(argv[1:])
+        return int(importlib.import_module(f"tune_digits.cli.{argv[0]}").main(argv[1:]))
     asked = bool(argv) and argv[0] in ("-h", "--help")
     out = sys.stdout if asked else sys.stderr
     if argv and not asked:

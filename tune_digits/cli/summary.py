@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from tune_digits.errors import DataError
 
 if TYPE_CHECKING:
-    from tune_digits.data.dataset import Dataset, Task
+    from tune_digits.data.dataset import Labelled, Task
     from tune_digits.screen import Screen
     from tune_digits.study import Study
 
 
-def print_folds(folds: Any, train: Dataset, study: Study, screen: Screen) -> None:
+def print_folds(folds: Any, train: Labelled, study: Study, screen: Screen) -> None:
     from rich.table import Table
 
     from tune_digits.data.folds.table import describe_folds, fold_table

@@ -69,7 +69,7 @@ def prefer_out_of_domain(board: pd.DataFrame) -> pd.DataFrame:
 
 def far_behind(board: pd.DataFrame, chosen: list[int]) -> list[int]:
     """Those of `chosen` whose confirmed mean is more than three standard errors of the difference under the best's."""
-    best = board.loc[board["confirmed"].idxmax()]
+    best = board.iloc[int(board["confirmed"].argmax())]
     # one fold says nothing of its own error (NaN), so it names nobody
     error = np.hypot(board["confirmed_se"], best["confirmed_se"])
     far = set(board["trial"][best["confirmed"] - board["confirmed"] > 3 * error])

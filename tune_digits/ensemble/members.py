@@ -168,7 +168,7 @@ def load_member(path: Path, manifest: Manifest, device: Any) -> tuple[Any, Trial
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise RunError(f"{path}: the weights do not fit the manifest: {error}") from None
-    return model.to(device=device, memory_format=torch.channels_last).eval(), config
+    return model.to(device).to(memory_format=torch.channels_last).eval(), config
 
 
 def predict_members(

@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from tune_digits.config import Resources, TrialConfig
 from tune_digits.execute.executor import Job, Result, Shared, Stored, TrialRun, Value
@@ -19,6 +19,9 @@ from tune_digits.patches.ray_startup import (
     take_waiting_workers,
     without_servers,
 )
+
+if TYPE_CHECKING:
+    from ray.tune.schedulers import TrialScheduler
 
 # read by Ray when it is imported
 QUIET = {
@@ -84,7 +87,7 @@ class RayExecutor:
             try:
                 yield job, ray.get(ready)
             except ray.exceptions.RayTaskError as error:
-                yield job, error.as_instanceof_cause()
+                yield job, error.as_instanceof_cause()  # type: ignore[no-untyped-call]  # Ray's
             except ray.exceptions.RayError as error:
                 yield job, error
 
@@ -99,7 +102,7 @@ class RayExecutor:
             tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus}),
             tune_config=tune.TuneConfig(
                 search_alg=Proposals(run.trials),
-                scheduler=run.scheduler,
+                scheduler=cast("TrialScheduler", run.scheduler),
                 num_samples=run.count,
                 # no more proposals than can run: each is made with all that is known by then
                 max_concurrent_trials=min(slots.at_once, run.count),
@@ -166,5 +169,5 @@ def start_ray(
     # what fails stands in the trials' records and in the live view
     for name in ("ray", "ray.tune"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    total = ray.cluster_resources()
+    total = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray's
     return RayExecutor(plan_slots(resources, total.get("CPU", 0.0), total.get("GPU", 0.0)))

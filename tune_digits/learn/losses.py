@@ -138,7 +138,7 @@ def loss_per_sample(
     return torch.stack(shares).sum(0)
 
 
-def of_views(
+def loss_of_views(
     logits: Tensor,
     targets: Tensor,
     config: TrialConfig,

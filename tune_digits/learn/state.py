@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tune_digits.config import TrialConfig
+from tune_digits.learn.device import memory_format
 from tune_digits.learn.epoch import EpochReport
 from tune_digits.learn.models import build_model
-from tune_digits.learn.optim import build_optimizer, classifier
-from tune_digits.learn.predict import memory_format
+from tune_digits.learn.models.classifier import ImageClassifier
+from tune_digits.learn.optim import build_optimizer
+from tune_digits.learn.seeds import derive_seed
 
 
 @dataclass(slots=True)
@@ -26,9 +28,9 @@ class TrainState:
     end, by name.
     """
 
-    model: nn.Module
-    ema: nn.Module | None
-    swa: nn.Module | None
+    model: ImageClassifier
+    ema: ImageClassifier | None
+    swa: ImageClassifier | None
     centers: Tensor | None
     optimizer: torch.optim.Optimizer
     step: int = 0
@@ -37,12 +39,12 @@ class TrainState:
     snapshots: dict[int, dict[str, Tensor]] = field(default_factory=dict)
 
     @property
-    def current_model(self) -> nn.Module:
+    def current_model(self) -> ImageClassifier:
         """The weights of the last update: their moving average where there is one."""
         return self.model if self.ema is None else self.ema
 
     @property
-    def best_model(self) -> nn.Module:
+    def best_model(self) -> ImageClassifier:
         """The weights to judge and to keep: the average over epochs, as soon as there is one."""
         return self.swa if self.swa is not None and self.averaged else self.current_model
 
@@ -50,12 +52,6 @@ class TrainState:
         """Keep the weights of now as those at the end of `epoch`."""
         weights = self.current_model.state_dict()
         self.snapshots[epoch] = {k: v.detach().clone() for k, v in weights.items()}
-
-
-def derive_seed(*parts: int) -> int:
-    """A 63-bit seed from whole numbers >= 0, well mixed (NumPy's SeedSequence)."""
-    low, high = np.random.SeedSequence(parts).generate_state(2)
-    return int(low) | (int(high) >> 1) << 32
 
 
 def create_state(
@@ -69,21 +65,30 @@ def create_state(
     std: tuple[float, ...],
     seed: int,
     device: torch.device,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> TrainState:
     """Freshly initialised, from `seed` alone. mean and std (C,) are of the training images in 0..1."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, 0))
         model = build_model(
-            config.model, channels, height, width, classes, mean, std, normalize=config.train.normalize
+            config.model,
+            channels,
+            height,
+            width,
+            classes,
+            mean,
+            std,
+            normalize=config.train.normalize,
+            weights=weights,
         )
-    model = model.to(device=device, memory_format=memory_format(config.train.layout))
+    model.to(device=device, memory_format=memory_format(config.train.layout))
 
-    def average(on: bool) -> nn.Module | None:
+    def average(on: bool) -> ImageClassifier | None:
         return copy.deepcopy(model).requires_grad_(False).eval() if on else None
 
     centers = None
     if config.loss.center_weight > 0:
-        centers = torch.zeros(classes, classifier(model).in_features, device=device)
+        centers = torch.zeros(classes, model.classifier.weight.shape[1], device=device)
     return TrainState(
         model=model,
         ema=average(config.train.ema_decay > 0),

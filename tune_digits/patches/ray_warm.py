@@ -14,6 +14,7 @@ import importlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tune_digits.machine import available_cores
 from tune_digits.patches import enabled
@@ -50,7 +51,10 @@ def warm() -> None:
     """Take a place and import, unless the places are taken."""
     from ray._private import worker
 
-    folder = Path(worker._global_node.get_session_dir_path()) / "warm"
+    node: Any = worker._global_node
+    if node is None:
+        return
+    folder = Path(node.get_session_dir_path()) / "warm"
     folder.mkdir(exist_ok=True)
     place = place_in(folder, int(os.environ.get(WARM, "0")))
     if place is not None:

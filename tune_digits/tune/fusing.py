@@ -33,7 +33,7 @@ def measure(
     job: tuple[TrialConfig, int], shared: tuple[Stored[TrainingData], np.ndarray, Slots]
 ) -> dict[str, Any]:
     """How many trainings of (configuration, most) to fuse on this worker's device, and what was seen."""
-    from tune_digits.learn.batches import to_device
+    from tune_digits.learn.device import to_device
     from tune_digits.learn.fused import why_apart
     from tune_digits.learn.fusing_gain import best_number
 

@@ -8,10 +8,12 @@ from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Task, head_slices
 from tune_digits.data.folds.split import Fold
 from tune_digits.errors import ConfigError
-from tune_digits.learn.loss_checks import check_loss
+from tune_digits.learn.loss_checks import check_heads
 from tune_digits.learn.metrics import metric_of
 from tune_digits.space import ends
 from tune_digits.study import Study
+from tune_digits.tune.initial_weights import read_initial_weights
+from tune_digits.tune.teacher import check_teacher
 
 
 def preflight(study: Study, task: Task, folds: Sequence[Fold]) -> list[str]:
@@ -49,8 +51,10 @@ def check_augmentation(configs: Sequence[TrialConfig], task: Task) -> None:
 
 def check_losses(study: Study, configs: Sequence[TrialConfig], task: Task) -> None:
     """Refuse weights and teachers that do not fit the data."""
+    heads = head_slices(task.targets)
     for loss in dict.fromkeys(config.loss for config in configs):
-        check_loss(loss, head_slices(task.targets), len(task.train), study.data.subset)
+        check_heads(loss, heads)
+        check_teacher(loss, heads, len(task.train), study.data.subset)
 
 
 def check_models(configs: Sequence[TrialConfig], task: Task) -> list[str]:
@@ -70,7 +74,8 @@ def check_models(configs: Sequence[TrialConfig], task: Task) -> list[str]:
     classes = sum(len(target.classes) for target in task.targets)
     said = []
     for model in sorted(doubtful, key=str):
-        taken = check_model(model, *task.train.images.shape[1:], classes)
+        channels, height, width = task.train.images.shape[1:]
+        taken = check_model(model, channels, height, width, classes, read_initial_weights(model))
         if taken is not None:
             rest = f"; left out: {', '.join(taken.left_out)}" if taken.left_out else ""
             start = model.init_from or model.weights

@@ -94,7 +94,9 @@ class Tracker:
 
     def _show(self) -> None:
         usual = ("finished", "pruned")
-        facts = {name: str(count) for name, count in self._counts.items() if count or name in usual}
+        facts: dict[str, str] = {
+            name: str(count) for name, count in self._counts.items() if count or name in usual
+        }
         if self._best is not None:
             facts["best"] = f"{self._best[0]:.4f} (trial {self._best[1]})"
         self._progress.facts = {"running": str(len(self._progress.running)), **facts}

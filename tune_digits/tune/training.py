@@ -16,14 +16,16 @@ import numpy as np
 
 from tune_digits import disk, runs
 from tune_digits.config import TrialConfig
-from tune_digits.data.dataset import Dataset, Target, Task, head_slices
+from tune_digits.data.dataset import Labelled, Target, Task, head_slices
 from tune_digits.execute.executor import Executor, Stored
 from tune_digits.execute.slots import Slots, use_slots
 from tune_digits.learn.metrics import Metric
 from tune_digits.patches.ray_warm import quick_imports
+from tune_digits.tune.initial_weights import read_initial_weights
+from tune_digits.tune.teacher import read_teacher
 
 if TYPE_CHECKING:
-    from tune_digits.learn.batches import DeviceData
+    from tune_digits.learn.device import DeviceData
     from tune_digits.learn.epoch import EpochReport
     from tune_digits.learn.state import TrainState
 
@@ -45,7 +47,7 @@ class TrainingData:
     pseudo: int = 0
 
 
-def training_data(dataset: Dataset, metric: Metric) -> TrainingData:
+def training_data(dataset: Labelled, metric: Metric) -> TrainingData:
     """A labelled data set as trainings take it."""
     return TrainingData(dataset.images, one_hot(dataset), dataset.targets, metric)
 
@@ -60,7 +62,7 @@ def share(task: Task, metric: Metric, executor: Executor) -> tuple[Task, Stored[
     return replace(task, train=replace(task.train, images=stored.get().images)), stored
 
 
-def one_hot(dataset: Dataset) -> np.ndarray:
+def one_hot(dataset: Labelled) -> np.ndarray:
     """The labels as float32 (N, K), one head's classes beside the next's."""
     columns = [
         np.eye(len(target.classes), dtype=np.float32)[dataset.labels[:, i]]
@@ -74,10 +76,8 @@ def teacher_of(config: TrialConfig, data: TrainingData) -> np.ndarray | None:
 
     The vote that made a pseudo-label is its teacher too. Raises DataError where the file does not fit the data.
     """
-    if config.loss.teacher_weight == 0:
+    if config.loss.teacher_weight == 0 or config.loss.teacher is None:
         return None
-    from tune_digits.learn.teacher import read_teacher
-
     labelled = len(data.proba) - data.pseudo
     proba = read_teacher(Path(config.loss.teacher), labelled, head_slices(data.targets))
     return np.concatenate([proba, data.proba[labelled:]])
@@ -102,12 +102,14 @@ def train(
     with quick_imports():
         import torch
 
-        from tune_digits.learn.fit import fit, start_training, to_device
+        from tune_digits.learn.device import to_device
+        from tune_digits.learn.fit import fit, start_training
         from tune_digits.learn.state import pack, unpack
 
     device = use_slots(slots)
     classes = data.proba.shape[1]
-    state = start_training(config, data.images, train_rows, classes, seed, fold, device)
+    weights = read_initial_weights(config.model)
+    state = start_training(config, data.images, train_rows, classes, seed, fold, device, weights)
     if state_file is not None and state_file.exists():
         unpack(state, *disk.read_tensors(state_file))
     on_device = to_device(data.images, data.proba, data.targets, device, teacher_of(config, data))
@@ -174,29 +176,32 @@ def _train_fused(
 ) -> list[tuple[TrainState, DeviceData]]:
     import torch
 
-    from tune_digits.learn.fit import start_training, to_device
-    from tune_digits.learn.fused import Member, fit_fused
+    from tune_digits.learn.device import to_device
+    from tune_digits.learn.fit import start_training
+    from tune_digits.learn.fused import fit_fused
+    from tune_digits.learn.loop import Training
     from tune_digits.learn.state import pack, unpack
 
     device = use_slots(slots)
     classes = data.proba.shape[1]
-    members = []
+    weights = read_initial_weights(config.model)
+    trainings = []
     for plan in plans:
-        state = start_training(config, data.images, plan.rows, classes, plan.seed, plan.fold, device)
+        state = start_training(config, data.images, plan.rows, classes, plan.seed, plan.fold, device, weights)
         if plan.state_file is not None and plan.state_file.exists():
             unpack(state, *disk.read_tensors(plan.state_file))
         rows = torch.from_numpy(np.array(plan.rows)).to(device)
-        members.append(Member(state, rows, plan.seed, plan.fold))
+        trainings.append(Training(state, rows, plan.seed, plan.fold))
     on_device = to_device(data.images, data.proba, data.targets, device, teacher_of(config, data))
     saved = time.monotonic()
-    for _ in fit_fused(members, config, on_device, workers=slots.threads):
+    for _ in fit_fused(trainings, config, on_device, workers=slots.threads):
         if time.monotonic() - saved < SAVE_EVERY:
             continue
-        for plan, member in zip(plans, members, strict=True):
+        for plan, training in zip(plans, trainings, strict=True):
             if plan.state_file is not None:
-                disk.write_tensors(plan.state_file, *pack(member.state))
+                disk.write_tensors(plan.state_file, *pack(training.state))
         saved = time.monotonic()
-    return [(member.state, on_device) for member in members]
+    return [(training.state, on_device) for training in trainings]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ from torch import nn
 
 from tune_digits.config.model import LeanCnn
 from tune_digits.learn.models.blocks import ACTIVATIONS, halving, squeeze_excite, vector_of
+from tune_digits.learn.models.classifier import Network
 
 
-def lean_cnn(config: LeanCnn, channels: int, height: int, width: int, classes: int) -> nn.Sequential:
+def lean_cnn(config: LeanCnn, channels: int, height: int, width: int, classes: int) -> Network:
     """Normalised images (B, channels, height, width) -> logits (B, classes); height and width >= 4.
 
     `depth` convolutions in each stage, with w, 2w and 4w channels, each with BatchNorm and ReLU; 2x2
@@ -31,4 +32,5 @@ def lean_cnn(config: LeanCnn, channels: int, height: int, width: int, classes: i
             inputs = outputs
         layers += squeeze_excite(outputs, config.se_ratio)
     pool, features = vector_of(config.pooling, inputs, height // 4, width // 4)
-    return nn.Sequential(*layers, *pool, nn.Dropout(config.dropout), nn.Linear(features, classes))
+    classifier = nn.Linear(features, classes)
+    return Network(nn.Sequential(*layers, *pool, nn.Dropout(config.dropout), classifier), (classifier,))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from tune_digits.errors import ConfigError
 from tune_digits.learn.models.blocks import POOLINGS
+from tune_digits.learn.models.classifier import Layer
 
 Size = tuple[int, int]
 # shorter sides, pixels, tried where images are too small for a network
@@ -136,17 +137,13 @@ def _drop_first_pool(network: nn.Module) -> None:
 # ── last layers ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def add_dropout(network: nn.Module, dropout: float) -> None:
-    """Dropout before the classifier, which is the last dense layer, in place. Raises ConfigError without one."""
+def add_dropout(network: nn.Module, classifiers: Iterable[Layer], dropout: float) -> None:
+    """Put dropout before each of the classifiers, in place."""
     if dropout == 0:
         return
-    dense = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Linear)]
-    if not dense:
-        raise ConfigError(
-            "model.dropout: this network ends in no dense layer before which it could stand; use 0"
-        )
-    name, classifier = dense[-1]
-    network.set_submodule(name, nn.Sequential(nn.Dropout(dropout), classifier))
+    for classifier in classifiers:
+        name = next(name for name, module in network.named_modules() if module is classifier)
+        network.set_submodule(name, nn.Sequential(nn.Dropout(dropout), classifier))
 
 
 def set_pooling(network: nn.Module, name: str, owner: nn.Module, pooling: str) -> None:

@@ -6,9 +6,10 @@ from torch import nn
 
 from tune_digits.config.model import SeCnn
 from tune_digits.learn.models.blocks import ACTIVATIONS, conv_norm_act, halving, squeeze_excite, vector_of
+from tune_digits.learn.models.classifier import Network
 
 
-def se_cnn(config: SeCnn, channels: int, height: int, width: int, classes: int) -> nn.Sequential:
+def se_cnn(config: SeCnn, channels: int, height: int, width: int, classes: int) -> Network:
     """Normalised images (B, channels, height, width) -> logits (B, classes); height and width >= 8.
 
     3x3 convolutions, each with BatchNorm and SiLU: w, w, w | 2w, 2w, 2w | 4w, squeeze-and-excitation, 4w; each
@@ -35,4 +36,5 @@ def se_cnn(config: SeCnn, channels: int, height: int, width: int, classes: int) 
             ACTIVATIONS[config.activation](),
         ]
         features = hidden
-    return nn.Sequential(*layers, nn.Linear(features, classes))
+    classifier = nn.Linear(features, classes)
+    return Network(nn.Sequential(*layers, classifier), (classifier,))

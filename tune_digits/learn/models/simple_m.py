@@ -6,13 +6,14 @@ from torch import nn
 
 from tune_digits.config.model import SimpleM3, SimpleM5, SimpleM7
 from tune_digits.learn.models.blocks import conv_norm_act
+from tune_digits.learn.models.classifier import Network
 
 KERNELS = {"simple_m3": 3, "simple_m5": 5, "simple_m7": 7}
 
 
 def simple_m(
     config: SimpleM3 | SimpleM5 | SimpleM7, channels: int, height: int, width: int, classes: int
-) -> nn.Sequential:
+) -> Network:
     """Normalised images (B, channels, height, width) -> logits (B, classes); height and width >= 8.
 
     `depth` convolutions without pooling or padding, each with BatchNorm and ReLU, then one dense layer without
@@ -35,10 +36,6 @@ def simple_m(
         inputs = outputs
     lost = unpadded * (kernel - 1)
     features = inputs * (height - lost) * (width - lost)
-    return nn.Sequential(
-        *layers,
-        nn.Flatten(),
-        nn.Dropout(config.dropout),
-        nn.Linear(features, classes, bias=False),
-        nn.BatchNorm1d(classes),
-    )
+    classifier = nn.Linear(features, classes, bias=False)
+    layers += [nn.Flatten(), nn.Dropout(config.dropout), classifier, nn.BatchNorm1d(classes)]
+    return Network(nn.Sequential(*layers), (classifier,))

@@ -8,6 +8,7 @@ from torch import nn
 
 from tune_digits.config.model import Timm
 from tune_digits.errors import ConfigError
+from tune_digits.learn.models.classifier import Network, last_layer
 from tune_digits.learn.models.listed import (
     Size,
     adapt_stem,
@@ -23,7 +24,7 @@ from tune_digits.learn.models.listed import (
 SQUARES = range(32, 385, 32)
 
 
-def timm_net(config: Timm, channels: int, height: int, width: int, classes: int) -> nn.Module:
+def timm_net(config: Timm, channels: int, height: int, width: int, classes: int) -> Network:
     """Normalised images (B, channels, height, width) -> logits (B, classes); height and width >= 8.
 
     `stem: small` replaces what `listed.adapt_stem` says; transformers, which are made for one size, get smaller
@@ -48,8 +49,11 @@ def timm_net(config: Timm, channels: int, height: int, width: int, classes: int)
         sizes += [(side, side) for side in SQUARES if side >= max(height, width)]
     network, size = first_fitting(config.name, sizes, build, channels, classes)
     _set_pooling(network, config.pooling)
-    add_dropout(network, config.dropout)
-    return resized(network, size, height, width)
+    found = network.get_classifier()
+    # distilled networks have two
+    classifiers = tuple(last_layer(module) for module in (found if isinstance(found, tuple) else (found,)))
+    add_dropout(network, classifiers, config.dropout)
+    return Network(resized(network, size, height, width), classifiers)
 
 
 def _create(name: str, channels: int, classes: int, **options: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tune_digits.learn.optim import lean
+from tune_digits.patches import torch_optimizers
 
 
 class _Keras(torch.optim.Optimizer):
@@ -89,7 +89,7 @@ class KerasRMSprop(_Keras):
             torch._foreach_addcdiv_(params, grads, roots, -group["lr"])
 
 
-class KerasAdam(lean.AdamW):  # type: ignore[misc,valid-type]
+class KerasAdam(torch_optimizers.AdamW):  # type: ignore[misc,valid-type]
     """Adam whose eps is added before v's bias is corrected, `epsilon hat` in arXiv:1412.6980.
 
     That is PyTorch's with eps / sqrt(1 - beta2^t) in the place of eps, 32 times as much at first.

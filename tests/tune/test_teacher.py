@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tune_digits.errors import DataError
-from tune_digits.learn.teacher import read_teacher
+from tune_digits.config.loss import CrossEntropy
+from tune_digits.errors import ConfigError, DataError
+from tune_digits.tune.teacher import check_teacher, read_teacher, teacher_digest
 
 HEADS = (slice(0, 3), slice(3, 5))
 PROBA = np.tile(np.float32([0.2, 0.3, 0.5, 0.9, 0.1]), (4, 1))
@@ -63,3 +64,24 @@ def test_a_plain_npy_is_refused(tmp_path):
     np.save(tmp_path / "teacher.npy", PROBA)
     with pytest.raises(DataError, match=r"must be an \.npz"):
         read_teacher(tmp_path / "teacher.npy", 4, HEADS)
+
+
+def test_a_teacher_is_checked_against_the_data_and_does_not_go_with_a_subset(tmp_path):
+    one, loss = (slice(0, 4),), CrossEntropy(teacher=str(tmp_path / "t.npz"), teacher_weight=0.5)
+    np.savez(tmp_path / "t.npz", proba=np.full((20, 4), np.float32(0.25)))
+    check_teacher(loss, one, 20)
+    with pytest.raises(DataError, match=r"t\.npz: proba is \(20, 4\), but the training data have 21 rows"):
+        check_teacher(loss, one, 21)
+    with pytest.raises(ConfigError, match=r"data\.subset takes some of them"):
+        check_teacher(loss, one, 20, subset=10)
+    check_teacher(CrossEntropy(teacher="none.npz"), one, 20, subset=10)
+
+
+def test_the_digest_is_of_the_content(tmp_path):
+    file = write(tmp_path, proba=PROBA)
+    first = teacher_digest(file)
+    file.rename(tmp_path / "moved.npz")
+    assert teacher_digest(tmp_path / "moved.npz") == first
+    assert teacher_digest(write(tmp_path, proba=PROBA[::-1, [1, 0, 2, 3, 4]])) != first
+    with pytest.raises(DataError, match=r"none\.npz"):
+        teacher_digest(tmp_path / "none.npz")
