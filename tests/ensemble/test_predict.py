@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from tune_digits.cli.predict import main
-from tune_digits.config import Data, TrialConfig
+from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import RowForm, Target
+from tune_digits.data.formats import Auto, Data
 from tune_digits.data.load import load_unlabelled
 from tune_digits.ensemble.members import (
     Manifest,
@@ -72,7 +73,7 @@ def run(tmp_path: Path, model: Path, data: Path, code: int = 0) -> pd.DataFrame 
 
 
 def test_images_of_any_size_from_a_table_a_folder_or_one_file(tmp_path, images) -> None:
-    model = ensemble(tmp_path / "m", KIND, (3, 12, 12), Data(size=12), RowForm("image", ("label",)))
+    model = ensemble(tmp_path / "m", KIND, (3, 12, 12), Auto(size=12), RowForm("image", ("label",)))
     labels = expected(model, images)
     names = np.array(KIND[0].classes)[labels[:, 0]].tolist()
     table = run(tmp_path, model, images)
@@ -95,7 +96,7 @@ def test_parquet_parts_give_a_row_for_every_target(tmp_path) -> None:
     columns = {"image_id": [f"Neu_{i}" for i in range(5)]} | {str(i): pixels[:, i] for i in range(256)}
     pq.write_table(pa.table(columns), tmp_path / "test_image_data_0.parquet")
     form = RowForm("row_id", ("target",), ("_vowel", "_root"), ((1,), (0,)), numbers=True)
-    model = ensemble(tmp_path / "m", HEADS, (1, 12, 12), Data(size=12, crop=True), form)
+    model = ensemble(tmp_path / "m", HEADS, (1, 12, 12), Auto(size=12, crop=True), form)
     labels = expected(model, tmp_path)
     table = run(tmp_path, model, tmp_path)
     assert table["row_id"].tolist() == [f"Neu_{i}_{h}" for i in range(5) for h in ("vowel", "root")]
@@ -103,7 +104,7 @@ def test_parquet_parts_give_a_row_for_every_target(tmp_path) -> None:
 
 
 def test_other_shapes_are_refused_in_words(tmp_path, images, capsys) -> None:
-    model = ensemble(tmp_path / "m", KIND, (3, 12, 12), Data(), RowForm())
+    model = ensemble(tmp_path / "m", KIND, (3, 12, 12), Auto(), RowForm())
     run(tmp_path, model, images, code=2)
     assert "12x16 pixels, but 12x12 are expected" in capsys.readouterr().err
     run(tmp_path, model, tmp_path / "nowhere", code=2)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tune_digits.config import Data
+from tune_digits.data.formats import Auto
 from tune_digits.data.dataset import RowForm, Target
 from tune_digits.data.files.sample_submission import read_submission_format
 from tune_digits.ensemble.members import Manifest, read_manifest, write_manifest
@@ -138,7 +138,7 @@ def manifest(**changes) -> Manifest:
         "shape": (3, 8, 6),
         "voting": "soft",
         "tta": 2,
-        "data": Data(size=[8, 6], crop=True, channels=3),
+        "data": Auto(size=[8, 6], crop=True, channels=3),
         "form": LONG,
     }
     return Manifest(**values | changes)
@@ -151,7 +151,7 @@ def test_the_manifest_keeps_everything(tmp_path, form) -> None:
 
 
 def test_the_manifest_keeps_no_path_of_the_training_data(tmp_path) -> None:
-    write_manifest(tmp_path, manifest(data=Data(path="/private/scans", size=[8, 6], crop=True, channels=3)))
+    write_manifest(tmp_path, manifest(data=Auto(path="/private/scans", size=[8, 6], crop=True, channels=3)))
     assert "private" not in (tmp_path / "manifest.json").read_text()
     assert read_manifest(tmp_path) == manifest()
 
