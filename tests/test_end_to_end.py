@@ -156,7 +156,7 @@ def test_a_trial_replays_exactly(searched, tmp_path) -> None:
 
 
 def test_the_ensemble_votes_and_predict_says_the_same_without_training(searched, tmp_path) -> None:
-    from tune_digits.data.readers.digits import load_digits_task
+    from tune_digits.data.readers import digits
 
     folder, _ = searched
     output = script("ensemble", "--top", "2", "--pseudo", "0.9", cwd=folder)
@@ -168,7 +168,7 @@ def test_the_ensemble_votes_and_predict_says_the_same_without_training(searched,
     assert len(report["rounds"]) == 2
     assert report["rounds"][1]["pseudo_labels"] > 100
 
-    task = load_digits_task()
+    task = digits.read(digits.Options())
     submission = pd.read_csv(made / "submission.csv")
     assert list(submission.columns) == ["id", "label"]
     assert submission["id"].tolist() == task.test.ids.tolist()

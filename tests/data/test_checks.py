@@ -1,16 +1,14 @@
 """What is odd about a task is found, counted and told; what is not odd is left alone."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from tune_digits.cli.summary import report_findings
-from tune_digits.config import Cv, Data
-from tune_digits.data.checks import CHECKS, check_task, hash_images
+from tune_digits.config import Cv
+from tune_digits.data.checks import CHECKS, check_task
 from tune_digits.data.dataset import Dataset, Target, Task
 from tune_digits.data.folds.split import Fold, make_folds
+from tune_digits.data.formats import Auto
 from tune_digits.data.load import load_task
 from tune_digits.errors import DataError
 from tune_digits.screen import Screen
@@ -44,17 +42,6 @@ def only(findings, kind):
 
 def test_nothing_odd():
     assert findings_of(make_task()) == []
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_hashes_are_equal_just_where_images_are(seed):
-    rng = np.random.default_rng(seed)
-    images = rng.integers(0, 2, (300, 1, 2, 4), dtype=np.uint8)  # 256 images at most: many are alike
-    hashes = hash_images(images)
-    flat = images.reshape(300, -1)
-    alike = (flat[:, None] == flat[None]).all(axis=2)
-    np.testing.assert_array_equal(hashes[:, None] == hashes[None], alike)
-    np.testing.assert_array_equal(hash_images(np.asfortranarray(images)), hashes)
 
 
 def test_repeated_images_and_whether_folds_split_them():
@@ -120,12 +107,8 @@ def test_strict_makes_errors_of_them(capsys):
     assert capsys.readouterr().out == ""
 
 
-DATA = os.environ.get("TUNE_DIGITS_DATA")
-
-
-@pytest.mark.skipif(not DATA, reason="TUNE_DIGITS_DATA names no folder of real data")
-def test_the_two_identical_leaves_are_found():
-    task = load_task(Data(path=str(Path(DATA) / "leaves")), Cv())
+def test_the_two_identical_leaves_are_found(real):
+    task = load_task(Auto(path=str(real / "leaves")), Cv())
     folds = make_folds(task.train.labels, None, Cv())
     finding = only([f for f in check_task(task, folds) if f.kind != "rare"], "repeated")
     assert finding.count == 1 and "images/258.jpg = images/636.jpg" in finding.message

@@ -1,13 +1,15 @@
 import numpy as np
 import pytest
 
-from tune_digits.config import CombinationGroups, Cv, Data, Extra, RowGroups
+from tune_digits.config import CombinationGroups, Cv, RowGroups
 from tune_digits.data.folds.split import make_folds
+from tune_digits.data.formats import Auto
 from tune_digits.data.load import load_task
+from tune_digits.data.options import Extra
 
 
 def load(path, *extras, cv=None):
-    return load_task(Data(path=str(path), extra=extras), cv or Cv())
+    return load_task(Auto(path=str(path), extra=extras), cv or Cv())
 
 
 def joined(path):
@@ -17,13 +19,13 @@ def joined(path):
 def test_forms_in_the_study_file():
     entry = Extra(path="a.csv")
     assert (
-        Data(extra="a.csv").extra
-        == Data(extra=["a.csv"]).extra
-        == Data(extra={"path": "a.csv"}).extra
+        Auto(extra="a.csv").extra
+        == Auto(extra=["a.csv"]).extra
+        == Auto(extra={"path": "a.csv"}).extra
         == (entry,)
     )
-    assert Data(extra=()).extra == () and Data().extra is None
-    assert Data(extra=[entry, joined("b")]).extra[1].role == "train"
+    assert Auto(extra=()).extra == () and Auto().extra is None
+    assert Auto(extra=[entry, joined("b")]).extra[1].role == "train"
 
 
 def test_as_holdout_or_joined(kannada):

@@ -12,7 +12,8 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tune_digits.config import Cv, Data
+from tune_digits.config import Cv
+from tune_digits.data.formats import Auto
 from tune_digits.data.load import load_task
 from tune_digits.errors import DataError
 
@@ -34,7 +35,7 @@ def read(files):
             (Path(folder) / name).write_bytes(content)
         path = Path(folder) / next(iter(files)) if len(files) == 1 else Path(folder)
         try:
-            task = load_task(Data(path=str(path)), Cv())
+            task = load_task(Auto(path=str(path)), Cv())
         except DataError as error:
             assert str(error)
             return None

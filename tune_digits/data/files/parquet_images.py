@@ -49,21 +49,22 @@ def read_parts(paths: list[Path], preparation: Preparation) -> Parsed:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    images: np.ndarray | None = None
+    # column names that are no text show as UnicodeDecodeError
+    damage = (OSError, UnicodeDecodeError, pa.ArrowException)
     ids: list[str] = []
     files, sizes = [], []
     for path in paths:
         try:
             # mapped, and not buffered by row group: a whole part is one of 1 GB
             files.append(pq.ParquetFile(path, memory_map=True, pre_buffer=False))
-        except (OSError, pa.ArrowException) as error:
+        except damage as error:
             raise _damaged(path, error) from error
         sizes.append(_size(path, files[-1].schema_arrow.names))
         if sizes[-1] != sizes[0]:
             first, own = ("x".join(map(str, s)) for s in (sizes[0], sizes[-1]))
             raise DataError(f"{path} has images of {own} pixels, but {paths[0].name} has {first}.")
     total = sum(file.metadata.num_rows for file in files)
-    if total == 0:
+    if total < 1:  # in a damaged file it can be less than none
         raise DataError(f"{paths[0]} has no rows.")
     height, width = preparation.size or sizes[0]
     images = np.empty((total, preparation.channels, height, width), np.uint8)
@@ -85,7 +86,7 @@ def read_parts(paths: list[Path], preparation: Preparation) -> Parsed:
                         images[done : done + len(rows)] = rows[:, None]
                     done += len(rows)
                     tell(path.name, done / total)
-            except (OSError, pa.ArrowException) as error:
+            except damage as error:
                 raise _damaged(path, error) from error
     return images, {"image_id": np.array(["" if i is None else i.strip() for i in ids], dtype=str)}
 

@@ -2,14 +2,20 @@ import gzip
 
 import numpy as np
 import pytest
+from data_files import write_idx
 
-from tune_digits.config import Cv, Data
+from tune_digits.config import Cv
+from tune_digits.data.formats import Auto
 from tune_digits.data.load import load_task, load_unlabelled
-from tune_digits.data.readers.idx import find_sets, matches, read_idx
+from tune_digits.data.readers.idx import Options, find_sets, read_idx, sniff
+
+
+def sample(folder):
+    return Options(path=str(write_idx(folder)))
 
 
 def load(path, **data):
-    return load_task(Data(path=str(path), **data), Cv())
+    return load_task(Auto(path=str(path), **data), Cv())
 
 
 def head(*sizes, kind=8):
@@ -44,9 +50,9 @@ def test_names_of_files(tmp_path, make_idx):
         "emnist-letters-train-images-idx3-ubyte.gz",
         "test-images-idx3-ubyte",
     ):
-        assert matches(tmp_path / name)
+        assert sniff(tmp_path / name)
     for name in ("train-images", "train.csv", "images-idx3-ubyte", "train-images-idx3-ubyte.txt"):
-        assert not matches(tmp_path / name)
+        assert not sniff(tmp_path / name)
     make_idx(tmp_path, end=".gz")
     make_idx(tmp_path)
     assert find_sets(tmp_path)[""].train_images.name == "train-images-idx3-ubyte"  # the plain one of the two
@@ -68,7 +74,7 @@ def test_transposed(tmp_path, make_idx):
     for one, other in ((flat.train, upright.train), (flat.test, upright.test)):
         np.testing.assert_array_equal(one.images[:, 0, 3, 1], other.images[:, 0, 1, 3])
         assert other.images.flags.c_contiguous
-    images, ids = load_unlabelled(tmp_path, (1, 2, 4), data=Data(transpose=True))
+    images, ids = load_unlabelled(tmp_path, (1, 2, 4), data=Auto(transpose=True))
     np.testing.assert_array_equal(images, upright.test.images)
     np.testing.assert_array_equal(ids, np.arange(6))
 
@@ -139,5 +145,4 @@ def test_missing_files(tmp_path, make_idx, refuses):
     refuses(lambda: load_unlabelled(tmp_path, (1, 4, 4)), "3x3", "4x4x1")
     (tmp_path / "t10k-images-idx3-ubyte").unlink()
     refuses(lambda: load_unlabelled(tmp_path, (1, 3, 3)), "no file t10k-images-idx3-ubyte")
-    refuses(lambda: load(tmp_path.parent, format="idx"), "no IDX files")
-    refuses(lambda: load_task(Data(format="idx"), Cv()), "needs data.path")
+    refuses(lambda: load_task(Options(path=str(tmp_path.parent)), Cv()), "no IDX files")

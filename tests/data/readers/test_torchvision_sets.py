@@ -1,12 +1,20 @@
 import numpy as np
 import pytest
+from data_files import write_idx
 
-from tune_digits.config import Cv, Data
+from tune_digits.config import Cv
+from tune_digits.data.formats import Auto
 from tune_digits.data.load import load_task, load_unlabelled
+from tune_digits.data.readers import torchvision_sets
+
+
+def sample(folder):
+    write_idx(folder / "KMNIST" / "raw", end=".gz")
+    return torchvision_sets.Options(path="torchvision:KMNIST", root=str(folder))
 
 
 def load(path, root, **data):
-    return load_task(Data(path=path, root=None if root is None else str(root), **data), Cv())
+    return load_task(Auto(path=path, root=None if root is None else str(root), **data), Cv())
 
 
 @pytest.mark.parametrize("name", ["MNIST", "FashionMNIST", "KMNIST"])
@@ -60,7 +68,7 @@ def test_names(tmp_path, refuses):
     refuses(lambda: load("torchvision:EMNIST/roman", tmp_path), "EMNIST/PART")
     refuses(lambda: load("torchvision:MNIST/letters", tmp_path), "no part 'letters'")
     refuses(lambda: load("torchvision:MNIST", None), "needs data.root")
-    refuses(lambda: load_task(Data(format="torchvision", path=str(tmp_path)), Cv()), "torchvision:NAME")
+    refuses(lambda: load_task(torchvision_sets.Options(path=str(tmp_path)), Cv()), "torchvision:NAME")
     refuses(lambda: load_unlabelled("torchvision:MNIST", (1, 3, 3)), "t10k-images-idx3-ubyte")
 
 

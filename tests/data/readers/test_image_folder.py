@@ -1,13 +1,14 @@
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from data_files import write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tune_digits.config import Cv, Data
+from tune_digits.config import Cv
+from tune_digits.data.formats import Auto
 from tune_digits.data.load import load_task
 from tune_digits.data.readers import image_folder
 from tune_digits.errors import DataError
@@ -21,6 +22,16 @@ def save(path: Path, height: int = 5, width: int = 5, colour: bool = True) -> np
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
     return pixels
+
+
+def sample(folder: Path) -> image_folder.Options:
+    """20 training and 4 test images of 5x5, two classes."""
+    for i in range(24):
+        save(folder / f"images/{i}.png", colour=False)
+    rows = [[f"images/{i}.png", f"class{i % 2}"] for i in range(20)]
+    write(folder / "train.csv", [["image", "label"], *rows])
+    write(folder / "test.csv", [["image"], *([f"images/{i}.png"] for i in range(20, 24))])
+    return image_folder.Options(path=str(folder))
 
 
 @pytest.fixture
@@ -42,12 +53,16 @@ def leaves(tmp_path, write_csv) -> Path:
 
 
 def load(path: Path, **data):
-    return image_folder.load(Data(path=str(path), **data))
+    return image_folder.read(image_folder.Options(path=str(path), **data))
+
+
+def unlabelled(path: Path, shape: tuple[int, int, int], **data):
+    return image_folder.read_unlabelled(path, shape, (), image_folder.Options(path=str(path), **data))
 
 
 def test_a_folder_in_the_form_of_classify_leaves(leaves):
     task = load(leaves)
-    assert image_folder.matches(leaves)
+    assert image_folder.sniff(leaves)
     assert task.describe() == "leaves: 9 train, 3 test, 5x5x3, 3 classes"
     assert task.targets[0].classes == ("healthy", "late, blight", "rust")
     assert task.train.labels[:, 0].tolist() == [2, 1, 0] * 3
@@ -103,13 +118,13 @@ def test_one_training_table_and_further_tables(leaves, write_csv):
 def test_further_images_join_the_training_in_its_size_and_channels(leaves, write_csv, refuses):
     save(leaves / "images/x.png", 9, 9, colour=False)
     write_csv(leaves / "more.csv", "image,label\nimages/x.png,rust\n")
-    data = Data(path=str(leaves), size=8, extra={"path": "more", "role": "train"})
+    data = Auto(path=str(leaves), size=8, extra={"path": "more", "role": "train"})
     task = load_task(data, Cv())
     assert task.train.images.shape == (10, 3, 8, 8) and task.train.labels[-1] == 2
     refuses(
         lambda: load_task(data.model_copy(update={"crop": True}), Cv()),
-        "data.crop is for bengali",
-        "image_folder",
+        "data.crop: is no option of format image_folder",
+        "crop belongs to: bengali",
     )
 
 
@@ -120,24 +135,24 @@ def test_a_test_table_with_labels_is_scored(leaves, write_csv):
 
 def test_new_images_are_read_as_the_training_images_were(leaves, refuses):
     task = load(leaves)
-    images, ids = image_folder.load_unlabelled(leaves, (3, 5, 5), task.targets, data=Data())
+    images, ids = unlabelled(leaves, (3, 5, 5))
     np.testing.assert_array_equal(images, task.test.images)
     assert ids.tolist() == task.test.ids.tolist()
-    train_as_new, _ = image_folder.load_unlabelled(leaves / "train.csv", (3, 5, 5), data=Data())
+    train_as_new, _ = unlabelled(leaves / "train.csv", (3, 5, 5))
     np.testing.assert_array_equal(train_as_new, task.train.images)
     refuses(
-        lambda: image_folder.load_unlabelled(leaves, (3, 8, 8), data=Data()),
+        lambda: unlabelled(leaves, (3, 8, 8)),
         *("test.csv, row 1", "5x5 pixels, but 8x8", "data.size"),
     )
-    resized, _ = image_folder.load_unlabelled(leaves, (1, 8, 8), data=Data(size=8))
+    resized, _ = unlabelled(leaves, (1, 8, 8), size=8)
     assert resized.shape == (3, 1, 8, 8)
 
 
 def test_what_is_no_such_folder(leaves, tmp_path, write_csv, make_table):
-    assert not image_folder.matches(tmp_path)
-    assert not image_folder.matches(write_csv(tmp_path / "train.csv", make_table(4)))
-    assert not image_folder.matches(write_csv(tmp_path / "b" / "train.csv", "id,label\n1,2\n").parent)
-    assert image_folder.matches(leaves / "test.csv")
+    assert not image_folder.sniff(tmp_path)
+    assert not image_folder.sniff(write_csv(tmp_path / "train.csv", make_table(4)))
+    assert not image_folder.sniff(write_csv(tmp_path / "b" / "train.csv", "id,label\n1,2\n").parent)
+    assert image_folder.sniff(leaves / "test.csv")
 
 
 @pytest.mark.parametrize(
@@ -188,10 +203,9 @@ def test_bad_tables(leaves, write_csv, refuses, file, content, words):
 
 def test_bad_paths(leaves, refuses):
     refuses(lambda: load(leaves / "nowhere"), "no file or folder")
-    refuses(lambda: image_folder.load(Data()), "needs data.path")
     refuses(lambda: load(leaves / "images"), "no train.csv")
     (leaves / "test.csv").unlink()
-    refuses(lambda: image_folder.load_unlabelled(leaves, (3, 5, 5), data=Data()), "no test.csv")
+    refuses(lambda: unlabelled(leaves, (3, 5, 5)), "no test.csv")
 
 
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
@@ -207,12 +221,8 @@ def test_whatever_the_table_it_is_a_data_error(tmp_path_factory, content):
         load(folder)
 
 
-def test_real_leaves():
-    if "TUNE_DIGITS_DATA" not in os.environ:
-        pytest.skip(
-            "TUNE_DIGITS_DATA is not set: name a folder that holds leaves/ in the form of Classify Leaves"
-        )
-    task = load(Path(os.environ["TUNE_DIGITS_DATA"]) / "leaves")
+def test_real_leaves(real):
+    task = load(real / "leaves")
     assert task.describe() == "leaves: 1,576 train, 524 test, 96x96x3, 12 classes"
     counts = dict(zip(task.targets[0].classes, np.bincount(task.train.labels[:, 0]).tolist(), strict=True))
     assert counts["potato_late_blight"] == 188 and counts["tomato_healthy"] == 120

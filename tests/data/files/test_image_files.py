@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tune_digits.data.files import image_files
-from tune_digits.data.files.image_files import Shape, read_image_files
+from tune_digits.data.files import decoding, image_files
+from tune_digits.data.files.image_files import Conversion, read_image_files
 from tune_digits.errors import DataError
 
-AS_IS = Shape(None, None, resize=False)
+AS_IS = Conversion(None, None, resize=False)
 RNG = np.random.default_rng(0)
 
 
@@ -34,8 +34,8 @@ def save(path: Path, pixels: np.ndarray | Image.Image, **options) -> Path:
     return path
 
 
-def read(folder: Path, *names: str, shape: Shape = AS_IS, cache: Path | None = None) -> np.ndarray:
-    return read_image_files(folder, names, shape, cache, folder / "train.csv")
+def read(folder: Path, *names: str, conversion: Conversion = AS_IS, cache: Path | None = None) -> np.ndarray:
+    return read_image_files(folder, names, conversion, cache, folder / "train.csv")
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -74,7 +74,7 @@ def test_grey_and_colour_together_are_colour_unless_grey_is_asked_for(tmp_path):
     images = read(tmp_path, "1.png", "3.png")
     np.testing.assert_array_equal(images[0], np.stack([one] * 3))
     np.testing.assert_array_equal(images[1], three.transpose(2, 0, 1))
-    as_grey = read(tmp_path, "1.png", "3.png", shape=Shape(None, 1, resize=False))
+    as_grey = read(tmp_path, "1.png", "3.png", conversion=Conversion(None, 1, resize=False))
     np.testing.assert_array_equal(as_grey[:, 0], [one, np.asarray(Image.fromarray(three).convert("L"))])
     assert read(tmp_path, "1.png").shape == (1, 1, 6, 6)
 
@@ -92,7 +92,7 @@ def test_resizing_keeps_the_mean_and_is_what_pillow_does(tmp_path):
     pixels = grey(24, 12)
     save(tmp_path / "a.png", pixels)
     save(tmp_path / "b.png", grey(5, 40))
-    images = read(tmp_path, "a.png", "b.png", shape=Shape((8, 6), None, resize=True))
+    images = read(tmp_path, "a.png", "b.png", conversion=Conversion((8, 6), None, resize=True))
     assert images.shape == (2, 1, 8, 6)
     expected = Image.fromarray(pixels).resize((6, 8), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(images[0, 0], np.asarray(expected))
@@ -140,8 +140,8 @@ def test_odd_forms_are_converted_and_counted(tmp_path, caplog):
 
 def test_kept_copies_follow_the_content_and_the_options(tmp_path, monkeypatch):
     calls = []
-    decode = image_files._decode
-    monkeypatch.setattr(image_files, "_decode", lambda *a: (calls.append(1), decode(*a))[1])
+    decode = decoding.decode
+    monkeypatch.setattr(decoding, "decode", lambda *a, **how: (calls.append(1), decode(*a, **how))[1])
     save(tmp_path / "a.png", grey())
     cache = tmp_path / "cache"
     first = read(tmp_path, "a.png", cache=cache)
@@ -149,7 +149,7 @@ def test_kept_copies_follow_the_content_and_the_options(tmp_path, monkeypatch):
     os.utime(tmp_path / "b.png", (0, 0))
     np.testing.assert_array_equal(read(tmp_path, "b.png", cache=cache), first)
     assert len(calls) == 1  # neither name nor time matters
-    read(tmp_path, "b.png", shape=Shape((4, 4), None, resize=True), cache=cache)
+    read(tmp_path, "b.png", conversion=Conversion((4, 4), None, resize=True), cache=cache)
     assert len(calls) == 2
     pixels = grey()
     save(tmp_path / "b.png", pixels)
@@ -227,18 +227,18 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, refuses, monkeypatch):
     def loaded(*_):
         raise AssertionError("decoded")
 
-    monkeypatch.setattr(image_files, "_plain", loaded)
+    monkeypatch.setattr(decoding, "_plain", loaded)
     for side in (7_100, 9_900, 100_000):  # above our limit, and above Pillow's warning and error
         (tmp_path / "bomb.png").write_bytes(png_header(side, side))
-        for shape in (AS_IS, Shape((8, 8), 1, resize=True)):
+        for conversion in (AS_IS, Conversion((8, 8), 1, resize=True)):
             refuses(
-                lambda shape=shape: read(tmp_path, "bomb.png", shape=shape),
+                lambda conversion=conversion: read(tmp_path, "bomb.png", conversion=conversion),
                 *("row 1", "more than 50,000,000 pixels", "is not decoded"),
             )
 
 
 def test_too_much_for_the_memory_is_said_before_it_is_asked_for(tmp_path, refuses, monkeypatch):
-    monkeypatch.setattr(image_files, "MEMORY_PART", 1e-3)
+    monkeypatch.setattr(image_files, "MEMORY_FRACTION", 1e-3)
     (tmp_path / "a.png").write_bytes(png_header(7_000, 7_000))
     refuses(
         lambda: read(tmp_path, *["a.png"] * 2_000),
@@ -253,7 +253,7 @@ def test_several_sizes_need_data_size(tmp_path, refuses):
     save(tmp_path / "b.png", grey(7, 6))
     refuses(lambda: read(tmp_path, "a.png", "b.png"), "row 2", "7x6", "6x6", "Give data.size")
     refuses(
-        lambda: read(tmp_path, "b.png", shape=Shape((6, 6), 1, resize=False)),
+        lambda: read(tmp_path, "b.png", conversion=Conversion((6, 6), 1, resize=False)),
         "7x6 pixels, but 6x6",
         "data.size",
     )
@@ -279,7 +279,7 @@ def test_whatever_the_bytes_it_is_an_image_or_a_data_error(tmp_path_factory, con
     folder = tmp_path_factory.mktemp("fuzz", numbered=True)
     (folder / "a.png").write_bytes(damaged)
     try:
-        images = read(folder, "a.png", shape=Shape((4, 4), None, resize=True))
+        images = read(folder, "a.png", conversion=Conversion((4, 4), None, resize=True))
     except DataError as error:
         assert "row 1" in str(error)
     else:

@@ -1,11 +1,15 @@
 import numpy as np
 from sklearn.datasets import load_digits
 
-from tune_digits.data.readers.digits import load_digits_task
+from tune_digits.data.readers.digits import Options, read
+
+
+def sample(folder):
+    return Options()
 
 
 def test_digits_are_scikit_learns():
-    task, bunch = load_digits_task(), load_digits()
+    task, bunch = read(Options()), load_digits()
     assert task.describe() == "digits: 1,437 train, 360 test, 8x8x1, 10 classes"
     for part in (task.train, task.test):
         assert part.images.dtype == np.uint8 and part.images.flags.c_contiguous
@@ -19,4 +23,4 @@ def test_digits_are_scikit_learns():
 
 
 def test_the_split_is_always_the_same():
-    np.testing.assert_array_equal(load_digits_task().test.ids, load_digits_task().test.ids)
+    np.testing.assert_array_equal(read(Options()).test.ids, read(Options()).test.ids)

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tune_digits.config import Data
 from tune_digits.data.readers import class_folders
 
 RNG = np.random.default_rng(0)
@@ -14,6 +13,15 @@ RNG = np.random.default_rng(0)
 def save(path: Path, height: int = 4, width: int = 4) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(RNG.integers(0, 256, (height, width), dtype=np.uint8)).save(path)
+
+
+def sample(folder: Path) -> class_folders.Options:
+    """20 training and 4 test images, two classes."""
+    for i in range(20):
+        save(folder / "train" / f"class{i % 2}" / f"{i}.png")
+    for i in range(4):
+        save(folder / "test" / f"{i}.png")
+    return class_folders.Options(path=str(folder))
 
 
 @pytest.fixture
@@ -28,12 +36,16 @@ def scans(tmp_path) -> Path:
 
 
 def load(path: Path, **data):
-    return class_folders.load(Data(path=str(path), **data))
+    return class_folders.read(class_folders.Options(path=str(path), **data))
+
+
+def unlabelled(path: Path, shape: tuple[int, int, int], **data):
+    return class_folders.read_unlabelled(path, shape, (), class_folders.Options(path=str(path), **data))
 
 
 def test_a_folder_per_class(scans):
     task = load(scans)
-    assert class_folders.matches(scans)
+    assert class_folders.sniff(scans)
     assert task.describe() == "scans: 9 train, 4 test, 4x4x1, 3 classes"
     assert task.targets[0].classes == ("2", "9", "10")  # numbers in numeric order
     classes = np.array(task.targets[0].classes)[task.train.labels[:, 0]]
@@ -109,25 +121,24 @@ def test_the_sample_names_images_with_or_without_their_endings(scans, write_csv,
 
 def test_new_images_from_a_set_a_folder_or_one_file(scans, refuses):
     task = load(scans)
-    images, ids = class_folders.load_unlabelled(scans, (1, 4, 4), task.targets, data=Data())
+    images, ids = unlabelled(scans, (1, 4, 4))
     np.testing.assert_array_equal(images, task.test.images)
-    again, names = class_folders.load_unlabelled(scans / "test", (1, 4, 4), data=Data())
+    again, names = unlabelled(scans / "test", (1, 4, 4))
     np.testing.assert_array_equal(again, images)
     assert names.tolist() == ids.tolist()
-    one, (name,) = class_folders.load_unlabelled(scans / "test" / "2.png", (3, 8, 8), data=Data(size=8))
+    one, (name,) = unlabelled(scans / "test" / "2.png", (3, 8, 8), size=8)
     assert one.shape == (1, 3, 8, 8) and name == "2.png"
-    refuses(lambda: class_folders.load_unlabelled(scans, (1, 8, 8), data=Data()), "4x4 pixels, but 8x8")
-    assert class_folders.matches(scans / "test") and class_folders.matches(scans / "test" / "2.png")
-    assert not class_folders.matches(scans / "test" / "2.txt")
+    refuses(lambda: unlabelled(scans, (1, 8, 8)), "4x4 pixels, but 8x8")
+    assert class_folders.sniff(scans / "test") and class_folders.sniff(scans / "test" / "2.png")
+    assert not class_folders.sniff(scans / "test" / "2.txt")
 
 
 def test_bad_folders(scans, tmp_path, refuses):
     refuses(lambda: load(scans / "test"), "images outside of its class folders", "<class>")
     (tmp_path / "bare" / "train").mkdir(parents=True)
     refuses(lambda: load(tmp_path / "bare"), "no class folders", "It has: nothing")
-    refuses(lambda: class_folders.load_unlabelled(tmp_path / "bare", (1, 4, 4), data=Data()), "has no images")
-    refuses(lambda: class_folders.load(Data()), "needs data.path")
-    assert not class_folders.matches(tmp_path / "bare")
+    refuses(lambda: unlabelled(tmp_path / "bare", (1, 4, 4)), "has no images")
+    assert not class_folders.sniff(tmp_path / "bare")
     (scans / "train" / "11").mkdir()
     refuses(lambda: load(scans), "class folder", "11 has no images", "It has: nothing")
     (scans / "train" / "11" / "a.png").symlink_to("/etc/hostname")

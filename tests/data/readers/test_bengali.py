@@ -1,23 +1,36 @@
-import os
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from data_files import write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tune_digits.config import Cv, Data
+from tune_digits.config import Cv
 from tune_digits.data.files import parquet_images
-from tune_digits.data.files.parquet_images import Look, read_parts, shaped
+from tune_digits.data.files.parquet_images import Preparation, read_parts, shaped
 from tune_digits.data.folds.split import groups_of
 from tune_digits.data.readers import bengali
 from tune_digits.errors import DataError
 
 HEADS = ("grapheme_root", "vowel_diacritic", "consonant_diacritic")
 RNG = np.random.default_rng(0)
+
+
+def sample(folder: Path) -> bengali.Options:
+    """20 training and 4 test images of 5x5, two classes of each target."""
+    pixels = RNG.integers(0, 256, (24, 5, 5), dtype=np.uint8)
+    ids = [f"Train_{i}" for i in range(20)] + [f"Test_{i}" for i in range(4)]
+    write_part(folder / "train_image_data_0.parquet", ids[:20], pixels[:20])
+    write_part(folder / "test_image_data_0.parquet", ids[20:], pixels[20:])
+    rows = [[f"{i}_{head}", i, head] for i in ids[20:] for head in HEADS]
+    write(folder / "test.csv", [["row_id", "image_id", "component"], *rows])
+    rows = [[i, n % 2, n % 2, n % 2] for n, i in enumerate(ids[:20])]
+    write(folder / "train.csv", [["image_id", *HEADS], *rows])
+    return bengali.Options(path=str(folder))
 
 
 def write_part(path: Path, ids: list[str], pixels: np.ndarray, kind: pa.DataType | None = None) -> Path:
@@ -52,13 +65,17 @@ def graphemes(tmp_path, write_csv) -> Path:
 
 
 def load(path: Path, cache: Path | None = None, **data):
-    return bengali.load(Data(path=str(path), **data), cache)
+    return bengali.read(bengali.Options(path=str(path), **data), cache)
+
+
+def unlabelled(path: Path, shape: tuple[int, int, int], **data):
+    return bengali.read_unlabelled(path, shape, (), bengali.Options(path=str(path), **data))
 
 
 def test_three_targets_from_parts(graphemes, tmp_path):
     pixels = np.load(tmp_path / "pixels.npy")
     task = load(graphemes)
-    assert bengali.matches(graphemes)
+    assert bengali.sniff(graphemes)
     assert task.describe() == "graphemes: 12 train, 3 test, 6x6x1, 4+3+2 classes"
     np.testing.assert_array_equal(task.train.images[:, 0], pixels[:12])
     np.testing.assert_array_equal(task.test.images[:, 0], pixels[12:])
@@ -128,16 +145,14 @@ def test_kept_copies(graphemes, tmp_path, monkeypatch):
 
 def test_new_images_are_read_as_the_training_images_were(graphemes, tmp_path, refuses):
     task = load(graphemes, size=8, crop=True)
-    images, ids = bengali.load_unlabelled(graphemes, (1, 8, 8), task.targets, data=Data(size=8, crop=True))
+    images, ids = unlabelled(graphemes, (1, 8, 8), size=8, crop=True)
     np.testing.assert_array_equal(images, task.test.images)
     assert ids.tolist() == task.test.ids.tolist()
     part = graphemes / "train_image_data_0.parquet"
-    assert bengali.matches(part)
-    images, _ = bengali.load_unlabelled(part, (3, 6, 6), data=Data())
+    assert bengali.sniff(part)
+    images, _ = unlabelled(part, (3, 6, 6))
     assert images.shape == (12, 3, 6, 6)
-    refuses(
-        lambda: bengali.load_unlabelled(graphemes, (1, 8, 8), data=Data()), "6x6 pixels", "trained on 8x8"
-    )
+    refuses(lambda: unlabelled(graphemes, (1, 8, 8)), "6x6 pixels", "trained on 8x8")
 
 
 # ── shapes ───────────────────────────────────────────────────────────────────────────────────────────
@@ -149,10 +164,10 @@ def test_an_oblong_size_and_small_batches(tmp_path, monkeypatch):
     assert parquet_images.KAGGLE_SIZE == (137, 236)
     monkeypatch.setattr(parquet_images, "KAGGLE_SIZE", (5, 8))  # as 32,332 columns take seconds to write
     monkeypatch.setattr(parquet_images, "BATCH_BYTES", 2 * 5 * 8)
-    images, columns = read_parts([path, path], Look(None, False, 1))
+    images, columns = read_parts([path, path], Preparation(None, False, 1))
     np.testing.assert_array_equal(images[:, 0], np.concatenate([pixels, pixels]))
     assert columns["image_id"].tolist() == ["a", "b", "c"] * 2
-    images, _ = read_parts([path], Look((4, 4), False, 3))
+    images, _ = read_parts([path], Preparation((4, 4), False, 3))
     expected = [np.asarray(Image.fromarray(p).resize((4, 4), Image.Resampling.BILINEAR)) for p in pixels]
     np.testing.assert_array_equal(images, np.stack([expected] * 3, axis=1))
 
@@ -268,16 +283,16 @@ def test_a_test_table_without_some_rows(graphemes, write_csv, refuses):
     (graphemes / "test.csv").unlink()
     (graphemes / "class_map.csv").unlink()
     refuses(lambda: load(graphemes), "no label column", "image_id, grapheme")
-    refuses(lambda: load(graphemes, crop=True), "give data.size")
+    with pytest.raises(ValueError, match=r"crop cuts images to different sizes: give size"):
+        load(graphemes, crop=True)
     (graphemes / "train.csv").unlink()
     refuses(lambda: load(graphemes), "no train.csv")
-    refuses(lambda: bengali.load(Data()), "needs data.path")
 
 
 def test_bad_parts(tmp_path, refuses):
     def read(**columns):
         pq.write_table(pa.table(columns), tmp_path / "a.parquet")
-        return lambda: read_parts([tmp_path / "a.parquet"], Look(None, False, 1))
+        return lambda: read_parts([tmp_path / "a.parquet"], Preparation(None, False, 1))
 
     refuses(read(image_id=["a"], x=[1]), "column 'x'", "pixel columns only")
     refuses(read(**{"0": [1]}), "no column 'image_id'")
@@ -292,7 +307,7 @@ def test_bad_parts(tmp_path, refuses):
     content = (tmp_path / "a.parquet").read_bytes()
     (tmp_path / "a.parquet").write_bytes(content[:-20])
     refuses(
-        lambda: read_parts([tmp_path / "a.parquet"], Look(None, False, 1)),
+        lambda: read_parts([tmp_path / "a.parquet"], Preparation(None, False, 1)),
         "a.parquet cannot be read as Parquet",
     )
 
@@ -314,7 +329,7 @@ def test_whatever_the_bytes_it_is_an_array_or_a_data_error(part, tmp_path_factor
     path = tmp_path_factory.mktemp("fuzz", numbered=True) / "a.parquet"
     path.write_bytes(damaged)
     try:
-        images, _ = read_parts([path], Look(None, False, 1))
+        images, _ = read_parts([path], Preparation(None, False, 1))
     except DataError as error:
         assert "a.parquet" in str(error)
     else:
@@ -324,15 +339,8 @@ def test_whatever_the_bytes_it_is_an_array_or_a_data_error(part, tmp_path_factor
 # ── real data ────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.fixture(scope="module")
-def real() -> Path:
-    if "TUNE_DIGITS_DATA" not in os.environ:
-        pytest.skip("TUNE_DIGITS_DATA is not set: name a folder that holds bengali/ in Bengali.AI's form")
-    return Path(os.environ["TUNE_DIGITS_DATA"]) / "bengali"
-
-
 def test_real_bengali(real):
-    task = load(real)
+    task = load(real / "bengali")
     assert task.describe() == "bengali: 7,833 train, 2,000 test, 64x64x1, 18+3+2 classes"
     assert len(task.submission.ids) == 6000 and task.submission.ids[0] == "Test_0_consonant_diacritic"
     assert task.targets[2].classes == ("0", "virama")
@@ -340,6 +348,7 @@ def test_real_bengali(real):
 
 
 def test_real_full_size(real):
+    real = real / "bengali"
     task = load(real / "full_size_sample")
     assert task.train.images.shape == (200, 1, 137, 236)
     # the same drawings as in the 64x64 files, enlarged

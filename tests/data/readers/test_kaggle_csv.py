@@ -4,12 +4,18 @@ import zipfile
 
 import numpy as np
 import pytest
+from data_files import write_kannada
 
-from tune_digits.config import Cv, Data, RowGroups
+from tune_digits.config import Cv, RowGroups
 from tune_digits.data.files.pixel_csv import read_pixel_csv
+from tune_digits.data.formats import Auto
 from tune_digits.data.load import load_task
-from tune_digits.data.readers.kaggle_csv import load_unlabelled
+from tune_digits.data.readers.kaggle_csv import Options, read_unlabelled
 from tune_digits.errors import DataError
+
+
+def sample(folder):
+    return Options(path=str(write_kannada(folder)))
 
 
 def pixels(rows):
@@ -21,7 +27,11 @@ def pixels(rows):
 
 
 def load(path, groups=None, **data):
-    return load_task(Data(path=str(path), format="kaggle_csv", **data), Cv(groups=groups))
+    return load_task(Options(path=str(path), **data), Cv(groups=groups))
+
+
+def unlabelled(path, shape):
+    return read_unlabelled(path, shape, (), Options(path=str(path)))
 
 
 # ── what is read ─────────────────────────────────────────────────────────────────────────────────────
@@ -136,7 +146,7 @@ def test_zipped_as_kaggle_serves_it(tmp_path, write_csv, make_table, suffix):
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("__MACOSX/._train.csv", b"what a Mac adds")
     for given in (tmp_path / "k", path):
-        task = load_task(Data(path=str(given)), Cv())
+        task = load_task(Auto(path=str(given)), Cv())
         np.testing.assert_array_equal(task.train.images, pixels(train))
     np.testing.assert_array_equal(load(tmp_path / "k").test.images, pixels(test))
 
@@ -179,21 +189,21 @@ def test_ids_that_are_not_plain_numbers_stay_text(tmp_path, write_csv):
     assert table.ids.tolist() == ["007", "8"]
 
 
-# ── load_unlabelled ──────────────────────────────────────────────────────────────────────────────────
+# ── read_unlabelled ──────────────────────────────────────────────────────────────────────────────────
 
 
 def test_unlabelled_file_or_folder(kannada, recognizer):
-    images, ids = load_unlabelled(kannada, shape=(1, 3, 3))
+    images, ids = unlabelled(kannada, shape=(1, 3, 3))
     assert images.shape == (6, 1, 3, 3) and ids.tolist() == [0, 1, 2, 3, 4, 5]
-    assert load_unlabelled(recognizer / "test.csv", shape=(1, 3, 3))[1].tolist() == [1, 2, 3, 4, 5, 6]
-    assert len(load_unlabelled(kannada / "train.csv.gz", shape=(1, 3, 3))[0]) == 30
+    assert unlabelled(recognizer / "test.csv", shape=(1, 3, 3))[1].tolist() == [1, 2, 3, 4, 5, 6]
+    assert len(unlabelled(kannada / "train.csv.gz", shape=(1, 3, 3))[0]) == 30
 
 
 def test_unlabelled_refusals(kannada, tmp_path, refuses):
-    refuses(lambda: load_unlabelled(kannada, shape=(1, 28, 28)), "test.csv.gz", "3x3", "28x28")
-    refuses(lambda: load_unlabelled(kannada, shape=(3, 3, 3)), "grey", "3 channel")
-    refuses(lambda: load_unlabelled(tmp_path / "none.csv", shape=(1, 3, 3)), "no file or folder", "none.csv")
-    refuses(lambda: load_unlabelled(tmp_path, shape=(1, 3, 3)), "no test.csv", "kannada/")
+    refuses(lambda: unlabelled(kannada, shape=(1, 28, 28)), "test.csv.gz", "3x3", "28x28")
+    refuses(lambda: unlabelled(kannada, shape=(3, 3, 3)), "grey", "3 channel")
+    refuses(lambda: unlabelled(tmp_path / "none.csv", shape=(1, 3, 3)), "no file or folder", "none.csv")
+    refuses(lambda: unlabelled(tmp_path, shape=(1, 3, 3)), "no test.csv", "kannada/")
 
 
 # ── what is refused ──────────────────────────────────────────────────────────────────────────────────
@@ -265,7 +275,6 @@ def test_bad_pixel_far_down_is_found(tmp_path, write_csv, make_table, monkeypatc
 
 def test_missing_path(tmp_path, refuses):
     refuses(lambda: load(tmp_path / "nowhere"), "no file or folder", "nowhere")
-    refuses(lambda: load_task(Data(format="kaggle_csv"), Cv()), "needs data.path")
     refuses(lambda: read_pixel_csv(tmp_path / "none.csv"), "no file", "none.csv")
 
 
