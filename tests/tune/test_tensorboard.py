@@ -44,7 +44,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, list[TrialReco
     search = {"trials": 8, "startup_trials": 8, "grace_period": 1, "reduction_factor": 2}
     study = small_study(TRIAL, search=search)
     run, records = searched_run(
-        tmp_path_factory.mktemp("board"), study, halves_task(), FailingOnce(INLINE.slots)
+        tmp_path_factory.mktemp("board"), study, halves_task(240), FailingOnce(INLINE.slots)
     )
     multiplexer = EventMultiplexer().AddRunsFromDirectory(str(run.path))
     multiplexer.Reload()
