@@ -115,6 +115,13 @@ def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
     return values | parse_set(args.set)
 
 
+def origins_of(args: argparse.Namespace) -> dict[str, str]:
+    """Study key -> the flag that sets it, unless --set does."""
+    return {
+        key: "--" + flag.replace("_", "-") for flag, key in FLAGS.items() if key not in parse_set(args.set)
+    }
+
+
 def search(args: argparse.Namespace) -> int:
     from tune_digits.screen import Screen
     from tune_digits.study import find_space, load_study
@@ -123,7 +130,7 @@ def search(args: argparse.Namespace) -> int:
     overrides = overrides_of(args)
     if args.resume is not None:
         return resume(args, overrides, screen)
-    study = load_study(find_space(args.space), overrides)
+    study = load_study(find_space(args.space), overrides, origins_of(args))
     if args.dry_run:
         print_study(study, screen)
         return 0
@@ -150,7 +157,7 @@ def resume(args: argparse.Namespace, overrides: dict[str, Any], screen: Screen) 
         raise ConfigError(
             f"--resume goes on with the study of {run.path}: {', '.join(foreign)} cannot change now ({flags} can)"
         )
-    study = load_study(run.study_file, overrides)
+    study = load_study(run.study_file, overrides, origins_of(args))
     task, data, folds, slots = prepare(study, args, screen)
     return go(study, run, task, data, folds, slots, screen)
 
@@ -249,11 +256,9 @@ def check_augmentation(study: Study, task: Task) -> None:
 
 def check_models(study: Study, task: Task, screen: Screen) -> None:
     """Refuse a network that cannot be made for these images, or started from what is given, before any trial."""
-    from tune_digits.space import ends
-
     # what these knobs say makes no network fail
     plain = {"bn_momentum": 0.1, "bn_eps": 1e-5, "init": "default"}
-    models = {c.model.model_copy(update=plain) for c in ends(study.space, f"{study.name}: trial")}
+    models = {c.model.model_copy(update=plain) for c in study.space.ends()}
     # the networks written here take all images; those of other libraries, and other runs' weights, may not
     doubtful = [m for m in models if ":" in m.name or m != m.without_start()]
     if doubtful:
@@ -272,9 +277,8 @@ def check_losses(study: Study, task: Task) -> None:
     """Refuse weights and teachers that do not fit the data before any trial meets them."""
     from tune_digits.data.dataset import head_slices
     from tune_digits.learn.loss_checks import check_loss
-    from tune_digits.space import ends
 
-    for loss in dict.fromkeys(c.loss for c in ends(study.space, f"{study.name}: trial")):
+    for loss in dict.fromkeys(c.loss for c in study.space.ends()):
         check_loss(loss, head_slices(task.targets), len(task.train), study.data.subset)
 
 

@@ -20,7 +20,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from tune_digits.space import OneOf, Space
+from tune_digits.space.space import Space
+from tune_digits.space.tree import OneOf
 
 STUDY_NAME = "search"
 

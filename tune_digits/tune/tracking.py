@@ -11,7 +11,8 @@ from ray.tune import Callback
 from tune_digits.learn.epoch import EpochReport
 from tune_digits.runs import Run, TrialRecord
 from tune_digits.screen import Progress, Screen
-from tune_digits.space import Space, flatten
+from tune_digits.space.space import Space
+from tune_digits.space.tree import flatten
 from tune_digits.tune.hparams import TrialBoard
 
 
@@ -20,7 +21,7 @@ class Tracker(Callback):
 
     def __init__(self, run: Run, space: Space, epochs: int, progress: Progress, screen: Screen) -> None:
         self._run = run
-        self._keys = space.searched_keys()
+        self._keys = list(space.searched())
         self._epochs = epochs
         self._progress = progress
         self._screen = screen
@@ -39,7 +40,7 @@ class Tracker(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         config = trial.config["config"]
-        searched = {k: v for k, v in flatten(config).items() if k in self._keys}
+        searched = {k: v for k, v in flatten(config, self._keys).items() if k in self._keys}
         number = trial.config["number"]
         record = TrialRecord(number, "running", trial.config["role"], config, searched)
         self._records[trial.trial_id] = record
