@@ -256,9 +256,11 @@ def check_augmentation(study: Study, task: Task) -> None:
 
 def check_models(study: Study, task: Task, screen: Screen) -> None:
     """Refuse a network that cannot be made for these images, or started from what is given, before any trial."""
-    # what these knobs say makes no network fail
-    plain = {"bn_momentum": 0.1, "bn_eps": 1e-5, "init": "default"}
-    models = {c.model.model_copy(update=plain) for c in study.space.ends()}
+    from tune_digits.config.model import SHAPE_NEUTRAL, STARTS
+
+    # these fields make no network fail; zero_last needs residual blocks
+    harmless = SHAPE_NEUTRAL - STARTS - {"bn_gamma_init"}
+    models = {c.model.without(harmless) for c in study.space.ends()}
     # the networks written here take all images; those of other libraries, and other runs' weights, may not
     doubtful = [m for m in models if ":" in m.name or m != m.without_start()]
     if doubtful:

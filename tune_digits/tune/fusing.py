@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tune_digits.config import Resources, TrialConfig
+from tune_digits.config.model import SHAPE_NEUTRAL
 from tune_digits.machine import cpu_model
 from tune_digits.runs import Run
 from tune_digits.screen import Screen
@@ -17,15 +18,13 @@ from tune_digits.tune.store import Stored
 from tune_digits.tune.trainable import TrainingData, teacher_of
 
 Job = TypeVar("Job")
-# knobs of a model that change no tensor's shape
-SHAPELESS = {"bn_momentum", "bn_eps", "bn_gamma_init", "dropout", "init", "init_from", "weights"}
 
 
 def shape_of(config: dict[str, Any]) -> dict[str, Any]:
     """What decides how fast a configuration trains, of its tree: two that are alike in it gain alike by fusing."""
     trial = TrialConfig.model_validate(config)
     return {
-        "model": trial.model.model_dump(mode="json", exclude=SHAPELESS),
+        "model": trial.model.model_dump(mode="json", exclude=set(SHAPE_NEUTRAL)),
         "batch_size": trial.train.batch_size,
         "precision": trial.train.precision,
     }
