@@ -17,7 +17,6 @@ from tune_digits.data.folds.split import Fold, fingerprint_of_folds
 from tune_digits.errors import RunError
 from tune_digits.learn.version import TRAINING_VERSION
 from tune_digits.runs import Fingerprints, Run
-from tune_digits.space import ends
 from tune_digits.study import Study
 from tune_digits.tune.given_files import digests_of_given_files
 
@@ -40,7 +39,7 @@ def facts_of(study: Study, whole: Task, fingerprints: Fingerprints) -> dict[str,
 def given_files(study: Study) -> dict[str, str]:
     """Path -> hash of its content, of each file and run that any configuration of the space takes weights or answers from."""
     found: dict[str, str] = {}
-    for config in ends(study.space, f"{study.name}: trial"):
+    for config in study.space.ends():
         found |= digests_of_given_files(config)
     return found
 
