@@ -71,7 +71,8 @@ def ensemble(args: argparse.Namespace) -> int:
     for flag in ("max_concurrent", "cpus_per_trial", "gpus_per_trial", "executor"):
         if getattr(args, flag) is not None:
             overrides[f"resources.{flag}"] = getattr(args, flag)
-    study = load_study(run.study_file, overrides)
+    origins = {key: "--" + key.partition(".")[2].replace("_", "-") for key in overrides}
+    study = load_study(run.study_file, overrides, origins)
 
     from tune_digits.data.load import load_task
     from tune_digits.ensemble.build import build_ensemble

@@ -126,6 +126,13 @@ def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
     return values | parse_set(args.set)
 
 
+def origins_of(args: argparse.Namespace) -> dict[str, str]:
+    """Study key -> the flag that sets it, unless --set does."""
+    return {
+        key: "--" + flag.replace("_", "-") for flag, key in FLAGS.items() if key not in parse_set(args.set)
+    }
+
+
 def search(args: argparse.Namespace) -> int:
     from tune_digits.screen import Screen
     from tune_digits.study import find_space, load_study
@@ -134,7 +141,7 @@ def search(args: argparse.Namespace) -> int:
     overrides = overrides_of(args)
     if args.resume is not None:
         return resume(args, overrides, screen)
-    study = load_study(find_space(args.space), overrides)
+    study = load_study(find_space(args.space), overrides, origins_of(args))
     if args.dry_run:
         print_study(study, screen)
         return 0
@@ -167,7 +174,7 @@ def resume(args: argparse.Namespace, overrides: dict[str, Any], screen: Screen) 
         raise ConfigError(
             f"--resume goes on with the study of {run.path}: {', '.join(foreign)} cannot change now ({flags} can)"
         )
-    study = load_study(run.study_file, overrides)
+    study = load_study(run.study_file, overrides, origins_of(args))
     prepared = prepare(study, args, screen)
     check_same_data(run, study, prepared.whole, prepared.made_from)
     return search_and_confirm(study, run, prepared, screen)

@@ -17,7 +17,6 @@ from tune_digits.data.folds.split import Fold, fingerprint_of_folds
 from tune_digits.errors import RunError
 from tune_digits.learn.version import TRAINING_VERSION
 from tune_digits.runs import Fingerprints, Run
-from tune_digits.space import ends
 from tune_digits.study import Study
 from tune_digits.tune.given_files import digests_of_given_files
 
@@ -40,7 +39,7 @@ def facts_of(study: Study, whole: Task, fingerprints: Fingerprints) -> dict[str,
 def given_files(study: Study) -> dict[str, str]:
     """Path -> hash of its content, of each file and run that any configuration of the space takes weights or answers from."""
     found: dict[str, str] = {}
-    for config in ends(study.space, f"{study.name}: trial"):
+    for config in study.space.ends():
         found |= digests_of_given_files(config)
     return found
 
@@ -66,23 +65,20 @@ def check_same_data(run: Run, study: Study, whole: Task, fingerprints: Fingerpri
             f"{run.path}: was begun with a version of this package that trains otherwise (training version "
             f"{then['training_version']}, now {TRAINING_VERSION}). Go on with that version, or search again"
         )
-    check_records(run, fingerprints)
 
 
 def check_same_task(run: Run, whole: Task) -> None:
-    """Raise RunError, saying what differs, unless the data are those that the run was begun with."""
-    then = run.facts()["data"]
-    if then["fingerprint"] == whole.fingerprint:
-        return
-    difference = describe_difference(then, whole.digests) or "they differ"
-    raise RunError(
-        f"{run.path}: the data are not those that it was begun with: {difference}. Then: {then['described']}; now: "
-        f"{whole.describe()}. Put the old data back, or search again into a new run folder"
-    )
-
-
-def check_records(run: Run, fingerprints: Fingerprints) -> None:
-    """Raise RunError where a trial or a confirming training on record was made from other data or folds."""
+    """Raise RunError, saying what differs, unless the data are those that the run was begun with, and all its trials and
+    confirming trainings with it."""
+    facts = run.facts()
+    then = facts["data"]
+    if then["fingerprint"] != whole.fingerprint:
+        difference = describe_difference(then, whole.digests) or "they differ"
+        raise RunError(
+            f"{run.path}: the data are not those that it was begun with: {difference}. Then: {then['described']}; now: "
+            f"{whole.describe()}. Put the old data back, or search again into a new run folder"
+        )
+    fingerprints = Fingerprints(then["fingerprint"], facts["folds"])
     for record in run.trials():
         if record.fingerprints != fingerprints:
             raise RunError(
