@@ -1,29 +1,60 @@
 """PyTorch's optimizers without PyTorch's compiler, which takes longer to import than all the rest of PyTorch.
 
-Every `Optimizer.step` and `zero_grad` of PyTorch 2 imports torch._dynamo, only to tell it to keep out: 3.8 s of a
-core in each process that trains (PyTorch 2.14, one core; PyTorch itself takes 2.7 s).
+Every `Optimizer.step` and `zero_grad` of PyTorch 2 imports torch._dynamo, only to tell it to keep out: 3.8 s of a core
+in each process that trains (PyTorch 2.14, one core; PyTorch itself takes 2.7 s). tests/learn/test_import_cost.py fails
+where a new release of PyTorch imports it again.
 """
 
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import torch
 
 
-def _lean(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
-    """`kind` with its own update and without the wrapper around it; torch.compile would want that wrapper."""
-    return type(kind.__name__, (kind,), {"step": torch.no_grad()(inspect.unwrap(kind.step))})
+def _unwrapped_step(kind: type[torch.optim.Optimizer]) -> Any:
+    """The optimizer's `step` without the wrapper around it, which only torch.compile would want."""
+    return torch.no_grad()(inspect.unwrap(kind.step))
 
 
 for _member in vars(torch.optim.Optimizer).values():
-    # where torch/_compile.py looks for the function to call before it imports the compiler to make one
+    # where torch/_compile.py looks for the function to call, before it imports the compiler to make one
     if (_function := getattr(_member, "__wrapped__", None)) is not None:
         _function.__dict__.setdefault("__dynamo_disable", _function)
 
-SGD = _lean(torch.optim.SGD)
-Adam = _lean(torch.optim.Adam)
-AdamW = _lean(torch.optim.AdamW)
-RAdam = _lean(torch.optim.RAdam)
-NAdam = _lean(torch.optim.NAdam)
-RMSprop = _lean(torch.optim.RMSprop)
+
+class SGD(torch.optim.SGD):
+    """torch.optim.SGD."""
+
+    step = _unwrapped_step(torch.optim.SGD)
+
+
+class Adam(torch.optim.Adam):
+    """torch.optim.Adam."""
+
+    step = _unwrapped_step(torch.optim.Adam)
+
+
+class AdamW(torch.optim.AdamW):
+    """torch.optim.AdamW."""
+
+    step = _unwrapped_step(torch.optim.AdamW)
+
+
+class RAdam(torch.optim.RAdam):
+    """torch.optim.RAdam."""
+
+    step = _unwrapped_step(torch.optim.RAdam)
+
+
+class NAdam(torch.optim.NAdam):
+    """torch.optim.NAdam."""
+
+    step = _unwrapped_step(torch.optim.NAdam)
+
+
+class RMSprop(torch.optim.RMSprop):
+    """torch.optim.RMSprop."""
+
+    step = _unwrapped_step(torch.optim.RMSprop)
