@@ -215,7 +215,8 @@ def _read_trial(path: Path) -> TrialRecord:
 
 def _read_fold(path: Path) -> FoldResult:
     try:
-        with np.load(path, allow_pickle=False) as z:
+        # opened here: NumPy leaves a damaged archive open
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as z:
             trial, fold, seed = (int(n) for n in z["numbers"])
             score, seconds = (float(n) for n in z["figures"])
             holdouts = dict(zip(map(str, z["holdouts"]), map(float, z["holdout_scores"]), strict=True))
@@ -255,12 +256,12 @@ def create_run(
     write_json(
         path / "run.json", {"format": FORMAT, "created": time.strftime("%FT%T%z"), **facts, **environment()}
     )
-    _point_latest(root, path)
+    point_latest(root, path)
     return run
 
 
 def open_run(path: Path) -> Run:
-    """An existing run folder of this format. Raises RunError."""
+    """An existing run folder of this format; a link (runs/latest) is followed once. Raises RunError."""
     if not (path / "run.json").is_file():
         hint = " (no search has been run yet)" if path.name == "latest" else ""
         raise RunError(
@@ -272,14 +273,18 @@ def open_run(path: Path) -> Run:
             f"{path}: is of run format {version}, and this version of tune_digits reads format {FORMAT}. Search again "
             "into a new run folder; this one stays as it is"
         )
-    return Run(path.resolve())
+    real = path.resolve()
+    # as it was written: relative where it lies below the working folder
+    below = not path.is_absolute() and real.is_relative_to(Path.cwd())
+    return Run(real.relative_to(Path.cwd()) if below else real)
 
 
-def _point_latest(root: Path, path: Path) -> None:
+def point_latest(root: Path, path: Path) -> None:
+    """Make root/latest a link to the run folder `path`; somebody's own folder of that name is left alone."""
     root.mkdir(parents=True, exist_ok=True)
     latest = root / "latest"
     if latest.exists() and not latest.is_symlink():
-        return  # somebody's own folder of that name is left alone
+        return
     temporary = root / f".latest.{os.getpid()}"
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(os.path.relpath(path.resolve(), root.resolve()), target_is_directory=True)

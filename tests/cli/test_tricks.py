@@ -113,6 +113,11 @@ def test_a_knob_that_differs_in_one_variant_stands_there():
     (adamw,) = [e for e in SECTIONS["optimizer"].entries if e.name == "adamw"]
     assert {k.name: k.default for k in adamw.knobs}["weight_decay"] == "0.01"
     assert "label_smoothing" not in {k.name for e in SECTIONS["loss"].entries for k in e.knobs}
+    # most networks share it, those of other libraries may start it at 0 as well
+    (shared,) = [k for k in SECTIONS["model"].knobs if k.name == "bn_gamma_init"]
+    own = {e.name: [k for k in e.knobs if k.name == "bn_gamma_init"] for e in SECTIONS["model"].entries}
+    assert own["lean_cnn"] == []
+    assert "zero_last" in own["timm:NAME"][0].allowed and "zero_last" not in shared.allowed
 
 
 def test_ranges_and_defaults_are_those_of_the_model():

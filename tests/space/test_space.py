@@ -177,8 +177,19 @@ def test_mistakes_are_named_with_their_place_and_the_way_out(text: str, words: l
             {"mix": {"fmix_alpha": {"uniform": [0, 1]}, "off_last": {"randint": [0, 9]}}},
             r"off_last 8 leaves none of the 8 epochs .*with mix\.fmix_alpha 1\.0 and mix\.off_last 8",
         ),
+        # only while a third one stands at its last end
+        (
+            {
+                "mix": {
+                    "p": {"uniform": [0, 1]},
+                    "fmix_alpha": {"uniform": [0, 1]},
+                    "off_last": {"randint": [0, 9]},
+                }
+            },
+            r"off_last 8 leaves none of the 8 epochs",
+        ),
     ],
-    ids=["two parts", "one part"],
+    ids=["two parts", "one part", "three"],
 )
 def test_two_ends_that_forbid_each_other_are_refused(trial: dict, words: str) -> None:
     for key, part in trial.items():

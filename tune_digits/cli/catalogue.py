@@ -89,7 +89,7 @@ def _union(key: str, models: Mapping[str, type[Part]]) -> Section:
 
 def summary(cls: type[Part]) -> str:
     """The first paragraph of a class's own docstring, without its last full stop; '' where it has none."""
-    text = inspect.cleandoc(cls.__dict__.get("__doc__") or "")
+    text = inspect.cleandoc(cls.__doc__ or "")
     return " ".join(text.split("\n\n")[0].split()).removesuffix(".")
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tune_digits.cli.common import CACHE, RUNS, Help, add_common, run_command
+from tune_digits.cli.common import CACHE, RUNS, Help, add_common, command, parse_count, run_command
 from tune_digits.errors import UserError
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="predict.py",
+        prog=command("predict"),
         formatter_class=Help,
         description="Predict images with a saved ensemble. Only this package and the ensemble's folder are needed.",
     )
@@ -43,16 +43,16 @@ def make_parser() -> argparse.ArgumentParser:
     add(
         "--score",
         action="store_true",
-        help="the data have labels: say how many are right; refused for images that were trained on",
+        help="the data have labels: print the score on them; refused for images that were trained on",
     )
     add(
         "--tta",
         type=int,
         metavar="N",
         choices=range(1, 10),
-        help="views per image, 1 to 9 (as in the ensemble)",
+        help="views per image, 1 to 9; none: as in the ensemble",
     )
-    add("--threads", type=int, metavar="N", help="CPU threads (all cores)")
+    add("--threads", type=parse_count, metavar="N", help="CPU threads; none: all cores")
     add_common(parser)
     return parser
 
@@ -73,7 +73,7 @@ def predict(args: argparse.Namespace) -> int:
     folder = find_ensemble(args.run)
     manifest = read_manifest(folder)
     if args.out.exists():
-        raise UserError(f"{args.out}: is there already; nothing is overwritten. Name another file with --out")
+        raise UserError(f"--out {args.out}: is there already; nothing is overwritten. Name another file")
 
     from tune_digits.data.load import load_labelled, load_unlabelled
     from tune_digits.ensemble.submission import submission_frame, write_submission
@@ -93,7 +93,7 @@ def predict(args: argparse.Namespace) -> int:
 
     import torch
 
-    if args.threads:
+    if args.threads is not None:
         torch.set_num_threads(args.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     progress = Progress("predict", total=len(manifest.members))

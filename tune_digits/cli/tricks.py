@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from tune_digits.cli.common import Help, add_common, run_command
+from tune_digits.cli.common import Help, add_common, command, run_command
 from tune_digits.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ WIDTH = 100  # where there is no terminal to ask
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="tricks.py",
+        prog=command("tricks"),
         formatter_class=Help,
         description="List what a trial can be made of: each name with its source and its knobs, their ranges and\n"
         "defaults.",

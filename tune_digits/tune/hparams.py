@@ -59,16 +59,23 @@ def write_columns(folder: Path, space: Space, name: str) -> None:
 def _column(key: str, nodes: Sequence[Domain | OneOf]) -> api_pb2.HParamInfo:
     """One searched key; nodes: what it may be in each branch that has it."""
     info = api_pb2.HParamInfo(name=key)
-    ends = [end for node in nodes if not isinstance(node, OneOf) for end in node.ends()]
-    if all(map(_is_number, ends)) and not any(isinstance(node, OneOf) for node in nodes):
+    values = [value for node in nodes for value in _values(node)]
+    if all(map(_is_number, values)):
         info.type = api_pb2.DATA_TYPE_FLOAT64
-        info.domain_interval.min_value, info.domain_interval.max_value = min(ends), max(ends)
+        info.domain_interval.min_value, info.domain_interval.max_value = min(values), max(values)
     else:
         info.type = api_pb2.DATA_TYPE_STRING
+        # TensorBoard hides a trial whose value is none of these, so a range beside texts lists nothing
         if not any(isinstance(node, Range) for node in nodes):
-            labels = [str(label) for node in nodes if not isinstance(node, Range) for label in node.labels]
-            info.domain_discrete.extend(dict.fromkeys(labels))
+            info.domain_discrete.extend(dict.fromkeys(map(str, values)))
     return info
+
+
+def _values(node: Domain | OneOf) -> Sequence[Any]:
+    """The ends of a range, or all values that a trial's configuration may have."""
+    if isinstance(node, OneOf):
+        return [branch.get("name", label) for label, branch in zip(node.labels, node.branches, strict=True)]
+    return node.ends()
 
 
 def _is_number(value: Any) -> bool:
