@@ -128,7 +128,8 @@ class WhiteNoise(A.GaussNoise):
 
     def apply(self, img: np.ndarray, noise_map: np.ndarray, **params: Any) -> np.ndarray:
         noisy: np.ndarray = np.clip(img + noise_map, 0, 255)
-        return np.rint(noisy).astype(np.uint8)
+        rounded: np.ndarray = np.rint(noisy).astype(np.uint8)
+        return rounded
 
 
 class Cutout(A.ImageOnlyTransform):

@@ -50,7 +50,8 @@ def elastic_basis(height: int, width: int) -> Tensor:
     count = math.prod(nodes)
     impulses = torch.eye(count).view(1, count, *nodes)
     weights: Tensor = F.interpolate(impulses, (height, width), mode="bicubic", align_corners=True)[0]
-    return weights / weights.norm(dim=0)
+    normalised: Tensor = weights / weights.norm(dim=0)
+    return normalised
 
 
 # ── the positions that are read ─────────────────────────────────────────────────────────────────────────
