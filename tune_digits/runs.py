@@ -215,7 +215,8 @@ def _read_trial(path: Path) -> TrialRecord:
 
 def _read_fold(path: Path) -> FoldResult:
     try:
-        with np.load(path, allow_pickle=False) as z:
+        # opened here: NumPy leaves a damaged archive open
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as z:
             trial, fold, seed = (int(n) for n in z["numbers"])
             score, seconds = (float(n) for n in z["figures"])
             holdouts = dict(zip(map(str, z["holdouts"]), map(float, z["holdout_scores"]), strict=True))

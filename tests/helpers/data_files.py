@@ -62,3 +62,11 @@ def write_idx(folder: Path, begin: str = "", end: str = "", side: tuple[int, int
             folder / f"{begin}{part}-labels-idx1-ubyte{end}", idx_bytes(np.arange(rows, dtype=np.uint8) % 3)
         )
     return folder
+
+
+def graphemes(count: int = 600, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of a root and a vowel, as in Bengali, and their combinations as groups; the last root has the vowel 0."""
+    rng = np.random.default_rng(seed)
+    labels = np.stack([rng.integers(0, 6, count), rng.integers(0, 5, count)], axis=1)
+    labels[labels[:, 0] == 5, 1] = 0
+    return labels, np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from tune_digits import runs
 from tune_digits.config import TrialConfig
@@ -18,6 +19,7 @@ from tune_digits.learn.metrics import metric_of
 from tune_digits.runs import Fingerprints, FoldResult, Run, TrialRecord
 from tune_digits.screen import Screen
 from tune_digits.study import Study, make_study
+from tune_digits.tune.confirm import run_confirm
 from tune_digits.tune.search import run_search
 from tune_digits.tune.training import share
 
@@ -98,3 +100,13 @@ def searched_run(
     _, data = share(task, metric_of(study.cv, task.targets), executor)
     fold = folds_of(study, task)[study.search.fold]
     return run, run_search(study, run, data, fold, MADE_FROM, executor, Screen())
+
+
+def confirmed_run(
+    folder: Path, study: Study, task: Task, executor: Executor = INLINE, resume: bool = False
+) -> tuple[Run, pd.DataFrame]:
+    """A run folder below `folder` with search and confirmation done, and its leaderboard."""
+    run, records = searched_run(folder, study, task, executor, resume)
+    task, data = share(task, metric_of(study.cv, task.targets), executor)
+    board = run_confirm(study, run, task, data, folds_of(study, task), records, MADE_FROM, executor, Screen())
+    return run, board

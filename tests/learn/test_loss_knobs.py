@@ -255,7 +255,7 @@ def test_mixing_goes_with_ohem_class_weights_teacher_and_center_loss(name, kind)
     _, columns = mix.apply(torch.rand(B, 1, 8, 8), torch.cat([targets, teacher], 1), params)
     mixed, mixed_teacher = columns.split(K, 1)
     torch.testing.assert_close(
-        mixed_teacher, params.share * teacher + (1 - params.share) * teacher[params.partner]
+        mixed_teacher, params.own * teacher + (1 - params.own) * teacher[params.partner]
     )
     logits, features = some_logits().requires_grad_(), torch.randn(B, 5, requires_grad=True)
     each = loss_per_sample(

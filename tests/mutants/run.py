@@ -19,9 +19,11 @@ Exit code 0 where every mistake without a `why` died.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
 import os
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
@@ -31,7 +33,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+TIMEOUT = 600.0  # seconds: a mistake that hangs a test is seen too
 ROOT = HERE.parent.parent
 COPIED = (
     "tune_digits",
@@ -75,6 +78,23 @@ def misplaced(mutant: Mutant) -> str | None:
     return None if count == 1 else f"{mutant.file}: {mutant.find!r} stands there {count} times, not once"
 
 
+def preload() -> None:
+    """Import what most tests import, once: each mistake is then tried in a fork of this process, and waits for none."""
+    for name in (
+        "numpy",
+        "pandas",
+        "scipy.stats",
+        "sklearn.metrics",
+        "torch",
+        "optuna",
+        "pydantic",
+        "ray.tune",
+        "pytest",
+    ):
+        importlib.import_module(name)
+    importlib.import_module("tensorboard.backend.event_processing.event_multiplexer")
+
+
 def kill(mutant: Mutant, copy: Path) -> tuple[bool, float]:
     """Whether its test fails, and the seconds that took. The copy is as it was afterwards."""
     path = copy / mutant.file
@@ -82,24 +102,44 @@ def kill(mutant: Mutant, copy: Path) -> tuple[bool, float]:
     path.write_text(text.replace(mutant.find, mutant.replace))
     started = time.monotonic()
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *mutant.test.split()],
-            cwd=copy,
-            env={**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        # 1: a test failed; 2: a file could not be imported; 5 would be: no test found
-        died = done.returncode in (1, 2)
-        if done.returncode not in (0, 1, 2):
-            raise SystemExit(f"{mutant.name}: pytest {mutant.test} could not run:\n{done.stdout[-2000:]}")
-    except subprocess.TimeoutExpired:
-        died = True
+        code = _pytest_in_a_fork(mutant.test.split(), copy)
+        if code not in (0, 1, 2):
+            raise SystemExit(f"{mutant.name}: pytest {mutant.test} could not run (exit code {code})")
     finally:
         path.write_text(text)
-    return died, time.monotonic() - started
+    # 1: a test failed; 2: a file could not be imported
+    return code != 0, time.monotonic() - started
+
+
+def _pytest_in_a_fork(tests: list[str], copy: Path) -> int:
+    """pytest's exit code; 1 where it takes longer than TIMEOUT."""
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        os.chdir(copy)
+        os.environ |= {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+        sys.path[:] = [str(copy), *(p for p in sys.path if Path(p).resolve() not in (ROOT, HERE))]
+        sys.dont_write_bytecode = True
+        quiet = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(quiet, stream)
+        code = 3
+        try:
+            import pytest
+
+            code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
+        finally:
+            os._exit(code)
+    deadline = time.monotonic() + TIMEOUT
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.05)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return 1
 
 
 def main() -> int:
@@ -114,6 +154,7 @@ def main() -> int:
         print("\n".join(wrong))
         return 2
     survivors = []
+    preload()
     with tempfile.TemporaryDirectory() as folder:
         copies: SimpleQueue[Path] = SimpleQueue()
         for i in range(args.jobs):

@@ -1,11 +1,47 @@
-"""Which trials are confirmed, and with what."""
+"""Which trials are confirmed, on which rows, with which seeds, and what is kept of it. Whole, in this process."""
 
 from __future__ import annotations
 
-from run_samples import record
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-from tune_digits.tune.confirm import candidates
+import numpy as np
+import pytest
+import torch
+from run_samples import (
+    INLINE,
+    MADE_FROM,
+    confirmed_run,
+    folds_of,
+    halves,
+    halves_task,
+    record,
+    searched_run,
+    small_study,
+)
+from sklearn.metrics import accuracy_score, recall_score
+
+from tune_digits.data.dataset import Task
+from tune_digits.execute.inline import InlineExecutor
+from tune_digits.learn.metrics import metric_of
+from tune_digits.learn.predict import predict_proba
+from tune_digits.runs import Run
+from tune_digits.study import Study
+from tune_digits.tune import confirm
+from tune_digits.tune.confirm import FRESH, candidates
 from tune_digits.tune.search import rank
+from tune_digits.tune.training import train, training_data
+
+TASK = Task("halves", halves(100), holdouts={"elsewhere": halves(40, seed=9)})
+QUICK = {"trials": 2, "startup_trials": 2, "grace_period": 2}
+
+
+def study(trial: dict[str, Any] | None = None, **parts: Any) -> Study:
+    """Two epochs, three folds, two candidates, one of them the baseline."""
+    tree = {"train": {"epochs": 2, "batch_size": 20, "ema_decay": 0.8}, **(trial or {})}
+    return small_study(tree, **{"search": QUICK, "confirm": {"candidates": 2}, **parts})
 
 
 def test_a_stopped_trial_ranks_behind_all_that_trained_longer() -> None:
@@ -36,3 +72,176 @@ def test_the_baseline_is_always_confirmed() -> None:
     assert [r.number for r in candidates(records, 3)] == [2, 1, 0]
     guess = record(3, 0.2, epochs=1, role="start", state="pruned")
     assert [r.number for r in candidates([*records, guess], 1)] == [2, 0, 3]
+
+
+@pytest.fixture(scope="module")
+def confirmed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Run, Any]:
+    """A study with two seeds, its run and its leaderboard."""
+    plan = study(confirm={"candidates": 2, "seeds": 2})
+    return plan, *confirmed_run(tmp_path_factory.mktemp("confirmed"), plan, TASK)
+
+
+def test_every_candidate_is_trained_on_every_fold_with_every_seed(confirmed) -> None:
+    _, run, board = confirmed
+    trials = {r.number for r in candidates(run.trials(), 2)}
+    assert 0 in trials
+    wanted = {(t, f, s) for t in trials for f in range(3) for s in range(2)}
+    assert {(r.trial, r.fold, r.seed) for r in run.folds()} == wanted
+    assert set(board["trial"]) == trials
+    assert (board["folds"] == 3).all()
+    assert (board["seeds"] == 2).all()
+    assert {r.fingerprints for r in run.folds()} == {MADE_FROM}
+
+
+def test_a_fold_is_judged_on_its_own_rows_by_the_averaged_weights(confirmed) -> None:
+    """Each record is what a training by hand gives, to the last digit: its rows, its seed, its averaged weights."""
+    plan, run, _ = confirmed
+    data = training_data(TASK.train, metric_of(plan.cv, TASK.targets))
+    configs = {r.number: r.config for r in run.trials()}
+    for result in run.folds():
+        fold = folds_of(plan, TASK)[result.fold]
+        seed = FRESH + plan.search.seed + result.seed
+        *_, (_, state, _) = train(
+            configs[result.trial], data, fold.train_idx, None, seed=seed, fold=fold.index, slots=INLINE.slots
+        )
+        images = torch.from_numpy(TASK.train.images[fold.valid_idx])
+        heads = (slice(0, 2),)
+        np.testing.assert_array_equal(result.valid_idx, fold.valid_idx)
+        np.testing.assert_array_equal(result.valid_proba, predict_proba(state.ema, images, heads))
+        assert np.abs(result.valid_proba - predict_proba(state.model, images, heads)).max() > 1e-4
+        labels = TASK.train.labels[fold.valid_idx, 0]
+        assert result.score == accuracy_score(labels, result.valid_proba.argmax(1))
+        outside = TASK.holdouts["elsewhere"]
+        proba = predict_proba(state.ema, torch.from_numpy(outside.images), heads)
+        assert result.holdout_scores == {"elsewhere": accuracy_score(outside.labels[:, 0], proba.argmax(1))}
+        assert result.seconds > 0
+
+
+def seeds_of(plan: Study, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[set[int], set[int]]:
+    """The seeds that the trainings of a search, and of its confirmation, were given."""
+    searched, confirming = set(), set()
+
+    def spy(original: Callable[..., Any], into: set[int]) -> Callable[..., Any]:
+        def train(*args: Any, **kwargs: Any) -> Any:
+            into.add(kwargs["seed"])
+            return original(*args, **kwargs)
+
+        return train
+
+    from tune_digits.tune import training
+
+    original = training.train
+    monkeypatch.setattr(training, "train", spy(original, searched))
+    searched_run(folder, plan, TASK)
+    monkeypatch.setattr(training, "train", spy(original, confirming))
+    confirmed_run(folder, plan, TASK, resume=True)
+    monkeypatch.setattr(training, "train", original)
+    return searched, confirming
+
+
+def test_confirmation_has_seeds_that_the_search_has_not_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = {"candidates": 2, "seeds": 2, "folds": 1}
+    searched, confirming = seeds_of(study(confirm=two), tmp_path / "a", monkeypatch)
+    assert len(searched) == 1
+    assert len(confirming) == 2
+    assert not searched & confirming
+    other = study(search={**QUICK, "seed": 1}, confirm=two)
+    searched_too, confirming_too = seeds_of(other, tmp_path / "b", monkeypatch)
+    assert searched != searched_too
+    assert confirming != confirming_too
+
+
+class Refusing(InlineExecutor):
+    """Runs no job."""
+
+    def run_jobs(self, function: Any, jobs: Sequence[Any], shared: Any) -> Iterator[Any]:
+        raise AssertionError("nothing is left to train")
+
+
+def test_what_is_on_record_is_not_trained_again(tmp_path: Path) -> None:
+    plan = study(confirm={"candidates": 2, "folds": 2})
+    run, board = confirmed_run(tmp_path, plan, TASK)
+    _, again = confirmed_run(tmp_path, plan, TASK, Refusing(INLINE.slots), resume=True)
+    assert again.equals(board)
+    assert (board["folds"] == 2).all()
+    # one record is gone: it alone is trained again, to the same digit
+    file = run.fold_file(0, 1, 0)
+    before = {p: p.stat().st_mtime_ns for p in file.parent.iterdir()}
+    file.unlink()
+    _, again = confirmed_run(tmp_path, plan, TASK, resume=True)
+    timed = ["seconds_per_training"]
+    assert again.drop(columns=timed).equals(board.drop(columns=timed))
+    after = {p: p.stat().st_mtime_ns for p in file.parent.iterdir()}
+    assert {p for p in before if before[p] != after[p]} == {file}
+
+
+def test_all_candidates_are_equally_far_when_a_confirmation_is_interrupted(tmp_path: Path) -> None:
+    class Cut(InlineExecutor):
+        def run_jobs(self, function: Any, jobs: Sequence[Any], shared: Any) -> Iterator[Any]:
+            for i, job in enumerate(jobs):
+                if i == 4:
+                    raise KeyboardInterrupt
+                yield from super().run_jobs(function, [job], shared)
+
+    plan = study(confirm={"candidates": 2, "seeds": 2})
+    with pytest.raises(KeyboardInterrupt):
+        confirmed_run(tmp_path, plan, TASK, Cut(INLINE.slots))
+    (run,) = tmp_path.glob("2*-small")
+    done = [(r.trial, r.fold, r.seed) for r in Run(run).folds()]
+    assert sorted(done) == [(0, 0, 0), (0, 1, 0), (1, 0, 0), (1, 1, 0)]
+
+
+def test_a_training_that_fails_is_said_and_the_others_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original = confirm.judge_fold
+
+    def judge(job: Any, *args: Any) -> Any:
+        if (job.trial, job.fold) == (1, 2):
+            raise RuntimeError("no memory")
+        return original(job, *args)
+
+    monkeypatch.setattr(confirm, "judge_fold", judge)
+    run, board = confirmed_run(tmp_path, study(), TASK)
+    assert "trial 1, fold 2, seed 0 failed: no memory" in capsys.readouterr().out
+    assert dict(zip(board["trial"], board["folds"], strict=True)) == {0: 3, 1: 2}
+    assert len(run.folds()) == 5
+
+
+def test_the_studys_metric_judges(tmp_path: Path) -> None:
+    plan = study(cv={"folds": 3, "score": "macro_recall"})
+    uneven = replace(
+        TASK,
+        train=TASK.train.take(np.flatnonzero((TASK.train.labels[:, 0] == 0) | (np.arange(100) % 4 == 0))),
+    )
+    run, _ = confirmed_run(tmp_path, plan, uneven)
+    different = 0
+    for result in run.folds():
+        labels, predicted = uneven.train.labels[result.valid_idx, 0], result.valid_proba.argmax(1)
+        assert result.score == pytest.approx(recall_score(labels, predicted, average="macro"))
+        different += result.score != accuracy_score(labels, predicted)
+    assert different
+
+
+def test_out_of_fold_answers_are_of_the_best_and_of_all_rows(tmp_path: Path) -> None:
+    plan = study(ensemble={"top": 1})
+    run, board = confirmed_run(tmp_path, plan, TASK)
+    best = int(board["trial"][0])
+    with np.load(run.path / "out_of_fold.npz") as file:
+        proba = file["proba"]
+    for result in run.folds(best):
+        np.testing.assert_array_equal(proba[result.valid_idx], result.valid_proba)
+    few, _ = confirmed_run(tmp_path / "few", study(confirm={"candidates": 2, "folds": 2}), TASK)
+    assert not (few.path / "out_of_fold.npz").exists()
+    subset = study(data={"subset": 100})
+    some, _ = confirmed_run(tmp_path / "subset", subset, TASK)
+    assert not (some.path / "out_of_fold.npz").exists()
+
+
+def test_the_leaderboard_file_is_the_leaderboard(tmp_path: Path) -> None:
+    import pandas as pd
+
+    run, board = confirmed_run(tmp_path, study(), halves_task())
+    pd.testing.assert_frame_equal(pd.read_csv(run.leaderboard), board)

@@ -167,5 +167,5 @@ def test_a_study_makes_its_paths_absolute(run: Path, monkeypatch: pytest.MonkeyP
     }
     study = make_study(raw, "my.yaml", "my", {})
     node = study.space.parameters()["model.lean_cnn.init_from"]
-    assert node.args == (None, str(run.resolve()))
+    assert node.values == (None, str(run.resolve()))
     assert study.space.point(study.space.baseline)[1]["model"]["init_from"] == str(run.resolve())

@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tune_digits.space import Space
+from tune_digits.space.space import Space
 from tune_digits.study import make_study, parse_yaml
 from tune_digits.tune.searcher import OPTUNA_STATES, OptunaTrials, left_behind, open_study
 

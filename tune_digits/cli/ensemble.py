@@ -15,6 +15,7 @@ from tune_digits.cli.common import (
     called,
     command,
     if_stopped,
+    origins_of,
     overrides_of,
     run_command,
 )
@@ -78,7 +79,7 @@ def ensemble(args: argparse.Namespace) -> int:
     overrides = overrides_of(args, FLAGS)
     if args.no_pseudo:
         overrides["ensemble.pseudo"] = None
-    study = load_study(run.study_file, overrides)
+    study = load_study(run.study_file, overrides, origins_of(args, FLAGS))
 
     from tune_digits.cli.summary import print_report
     from tune_digits.data.load import load_task

@@ -18,6 +18,7 @@ from tune_digits.cli.common import (
     command,
     flag_of,
     if_stopped,
+    origins_of,
     overrides_of,
     parse_groups,
     parse_seconds,
@@ -152,15 +153,17 @@ def load(args: argparse.Namespace) -> tuple[Study, Run | None]:
     from tune_digits.runs import open_run
     from tune_digits.study import find_space, load_study
 
-    overrides = overrides_of(args, FLAGS) | parse_set(args.set)
+    given = parse_set(args.set)
+    overrides = overrides_of(args, FLAGS) | given
+    origins = {key: flag for key, flag in origins_of(args, FLAGS).items() if key not in given}
     if args.resume is not None:
         run = open_run(args.resume)
         refuse_changes(args, run)
-        return load_study(run.study_file, overrides), run
+        return load_study(run.study_file, overrides, origins), run
     if args.data is not None and not args.data.startswith("torchvision:"):
         # the run is taken up and ensembled from other working folders too
         overrides["data.path"] = str(Path(args.data).resolve())
-    return load_study(find_space(args.space or "aug.yaml"), overrides), None
+    return load_study(find_space(args.space or "aug.yaml"), overrides, origins), None
 
 
 def refuse_changes(args: argparse.Namespace, run: Run) -> None:

@@ -100,7 +100,7 @@ def print_study(study: Study, screen: Screen) -> None:
     """The study as resolved, and each searched parameter with its domain and the baseline's value."""
     from rich.table import Table
 
-    from tune_digits.space import OneOf
+    from tune_digits.space.tree import OneOf
 
     screen.say(study.to_yaml())
     params, _ = study.space.point(study.space.baseline)

@@ -10,12 +10,17 @@ from tune_digits.config.part import Part, Positive
 
 
 class RowGroups(Part):
-    rows_per_group: int = Field(ge=1, description="every run of this many rows is one group (one writer)")
+    """Groups of equally many rows, one after the other."""
+
+    rows_per_group: int = Field(ge=1, description="every so many consecutive rows are one group (one writer)")
 
 
 class CombinationGroups(Part):
+    """Groups of samples whose targets all agree."""
+
     combination: Literal[True] = Field(
-        description="samples alike in all targets are one group: what validates is a combination never trained on"
+        description="samples with the same class in every target are one group: a fold validates on combinations that "
+        "it never trained on"
     )
 
 
@@ -39,20 +44,23 @@ GROUPED = ("grouped", "stratified_grouped")  # kinds of folds that keep groups w
 
 
 class Cv(Part):
+    """How rows are divided into folds, and what is scored on them."""
+
     kind: Literal["auto", "stratified", "grouped", "stratified_grouped", "multilabel", "random"] = Field(
         "auto",
-        description="how rows are dealt to folds: evenly by class (stratified; several targets by their combination), "
-        "in whole groups, both, each class of each target evenly (multilabel), or by chance; "
+        description="how rows are divided into folds: evenly by class (stratified; several targets by their "
+        "combination), in whole groups, both, each class of each target evenly (multilabel), or at random; "
         "auto: stratified, and in whole groups where there are groups",
     )
-    folds: int = Field(5, ge=2, le=100, description="parts of the cross-validation")
-    repeats: int = Field(1, ge=1, le=20, description="cross-validations, each with another shuffle")
+    folds: int = Field(5, ge=2, le=100, description="number of folds of the cross-validation")
+    repeats: int = Field(1, ge=1, le=20, description="number of cross-validations, each with another shuffle")
     holdout: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None,
         description="fraction of the rows that validates, in one fold per repeat in place of `folds`; none = off",
     )
     fold_column: str | None = Field(
-        None, description="column that says which fold each row validates in; -1 = none, it always trains"
+        None,
+        description="column with the number of the fold in which each row validates; -1 = it always trains",
     )
     groups: Groups | None = Field(
         None,
@@ -60,9 +68,11 @@ class Cv(Part):
     )
     lone_groups: Literal["error", "train"] = Field(
         "error",
-        description="a group that alone holds a class: an error, or always training, never validating",
+        description="what to do with a group that holds all rows of a class: error, or train in every fold",
     )
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="of the shuffle before the split")
+    seed: int = Field(
+        0, ge=0, le=2**31 - 1, description="seed of the shuffle before the rows are divided into folds"
+    )
     score: Literal["accuracy", "macro_recall", "macro_f1"] = Field(
         "accuracy", description="what is maximised"
     )
@@ -102,6 +112,8 @@ class Cv(Part):
 
 
 class Search(Part):
+    """How many configurations are tried, on which fold, and when a trial is stopped."""
+
     trials: int = Field(24, ge=1, description="configurations to try")
     fold: int = Field(0, ge=0, description="the fold that every trial trains")
     seed: int = Field(0, ge=0, description="of the sampler and of the trials")
@@ -112,6 +124,8 @@ class Search(Part):
 
 
 class Confirm(Part):
+    """Which trials are trained again on other folds with fresh seeds, and how often."""
+
     candidates: int = Field(
         10, ge=1, description="best trials trained again; the baseline and the start points join them"
     )
@@ -120,6 +134,8 @@ class Confirm(Part):
 
 
 class Ensemble(Part):
+    """Which confirmed configurations are trained again on all rows, and how they vote."""
+
     top: int = Field(5, ge=1, description="members: the best confirmed configurations")
     prefer: Literal["confirmed", "out_of_domain"] = Field(
         "confirmed",
@@ -137,6 +153,8 @@ class Ensemble(Part):
 
 
 class Resources(Part):
+    """What one training gets of the machine, and how many run at once."""
+
     cpus_per_trial: float = Field(1, gt=0, description="CPU cores, and threads, of one training")
     gpus_per_trial: float | None = Field(
         None, ge=0, description="fraction of a GPU for one training; none = 1/4 where there is a GPU, else 0"

@@ -15,12 +15,12 @@ from tune_digits.data.fingerprint import row_hashes
 from tune_digits.data.folds.split import Fold
 
 SHOWN = 3  # examples in a message
-IMBALANCE = 10  # a class this many times smaller than the commonest is worth a word
+IMBALANCE = 10  # a class this many times smaller than the most frequent one is reported
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing found: its kind (a key of CHECKS), how many, and a message with counts, examples and the way out."""
+    """One thing found: its kind (a key of CHECKS), how many, and a message with counts, examples and what to do."""
 
     kind: str
     count: int
@@ -119,7 +119,8 @@ def _rare(task: Task, folds: Sequence[Fold], hashes: Hashes) -> Found:
         shown = sorted(rare.tolist(), key=lambda c: counts[c])[:SHOWN]
         yield (
             len(rare),
-            f"{len(rare):,} class(es) of {target.name} have less than 1/{IMBALANCE} of the samples of the commonest, "
+            f"{len(rare):,} class(es) of {target.name} have less than 1/{IMBALANCE} of the samples of the most "
+            f"frequent, "
             f"{target.classes[counts.argmax()]!r} with {counts.max():,}: "
             f"{', '.join(f'{target.classes[c]!r} {counts[c]:,}' for c in shown)}{_more(len(rare))}; "
             "accuracy hardly sees them, cv.score: macro_recall does",

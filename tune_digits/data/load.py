@@ -11,7 +11,7 @@ from tune_digits.config import Cv
 from tune_digits.data import extra
 from tune_digits.data.dataset import Labelled, Target, Task
 from tune_digits.data.files.paths import readable, stem_of
-from tune_digits.data.files.progress import Each, telling
+from tune_digits.data.files.progress import Listener, telling
 from tune_digits.data.formats import Auto, reading_alike, resolve
 from tune_digits.data.labels import with_targets
 from tune_digits.data.options import DataOptions
@@ -21,7 +21,7 @@ from tune_digits.errors import DataError
 AS_IS = Auto()
 
 
-def load_task(data: DataOptions, cv: Cv, cache_dir: Path | None = None, each: Each | None = None) -> Task:
+def load_task(data: DataOptions, cv: Cv, cache_dir: Path | None = None, each: Listener | None = None) -> Task:
     """Read what `data` names, with its extra sets; `cv.groups` says which samples belong together.
 
     With no path it is scikit-learn's digits. `cache_dir` keeps parsed copies of large files (see

@@ -127,7 +127,7 @@ def refuse_trained_rows(folder: Path, images: np.ndarray, path: Path) -> None:
     good. path: where they are from, for the message."""
     file = folder / TRAINED_ROWS
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
             trained = archive["rows"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(f"{file}: damaged or missing ({error}); make the ensemble again") from None

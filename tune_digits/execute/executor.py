@@ -7,7 +7,7 @@ this process, one after the other, for tests, notebooks and debuggers. Both give
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -31,11 +31,15 @@ class Stored(Protocol[Value_co]):
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What a trial is to train. number: its own, from 0; role: baseline, start or search."""
+    """What a trial is to train. number: its own, from 0; role: baseline, start or search.
+
+    searched: of the configuration the values that were searched, by the dotted keys of the study file.
+    """
 
     number: int
     config: TrialConfig
     role: str
+    searched: dict[str, Any] = field(default_factory=dict)
 
 
 class Trials(Protocol):

@@ -20,9 +20,9 @@ from tune_digits.learn.seeds import derive_seed
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """images float32 (V B, C, H, W) in 0..1, targets and teacher float32 (B, K).
+    """images: float32 (V B, C, H, W) in 0..1; targets and teacher: float32 (B, K), probabilities.
 
-    V = 1, or 3 for the Jensen-Shannon consistency: the B plain images, then two augmented views of them.
+    V = 1 augmented view, or for the Jensen-Shannon consistency 3: the B plain images, then two augmented views.
     """
 
     images: Tensor
@@ -33,13 +33,13 @@ class Batch:
 def batches(
     data: DeviceData, rows: Tensor, config: TrialConfig, seed: int, *, mixes: bool, workers: int = 1
 ) -> Iterator[Batch]:
-    """One pass over `rows`, int64 (n,), in an order and with changes that `seed` alone decides.
+    """One pass over `rows`, int64 (n,), shuffled, augmented and mixed with random numbers from `seed` alone.
 
-    The sizes of the batches differ by one at most, so that no sample is left out and none stands alone. mixes:
-    whether config.mix is on. workers: processes of the albumentations backend; with 1 it works in this one.
+    The sizes of the batches differ by one at most, so that no sample is left out and no batch has a single one.
+    mixes: whether config.mix is on. workers: processes of the albumentations backend; 1 = no further process.
     """
     generator = torch.Generator(data.images.device).manual_seed(seed)
-    # mixing reads its random numbers on the host, for which a GPU's generator would make it wait
+    # mixing needs its random numbers on the host, and would wait for those of a GPU's generator
     on_host = (
         generator if generator.device.type == "cpu" else torch.Generator().manual_seed(derive_seed(seed))
     )
@@ -53,13 +53,14 @@ def batches(
         chosen = torch.cat(group)
         columns = data.targets[chosen]
         if data.teacher is not None:
-            # the teacher's answer is mixed as the target is: side by side they are one
+            # side by side with the targets, so that both are mixed alike
             columns = torch.cat([columns, data.teacher[chosen]], dim=1)
-        split = zip(*(view.split(sizes) for view in views), strict=True)
-        for images, y in zip(split, columns.split(sizes), strict=True):
+        split = zip(*(torch.split(view, sizes) for view in views), strict=True)
+        for images, y in zip(split, torch.split(columns, sizes), strict=True):
             x = images[0] if len(images) == 1 else torch.cat(images)
             if mixes:
-                x, y = mix.apply(x, y, mix.draw(config.mix, *x.shape[0:1], *x.shape[2:], on_host))
+                height, width = x.shape[2:]
+                x, y = mix.apply(x, y, mix.draw(config.mix, len(x), height, width, on_host))
             classes = data.targets.shape[1]
             yield Batch(x, y[:, :classes], None if data.teacher is None else y[:, classes:])
 
@@ -71,7 +72,7 @@ def _views(
     generator: torch.Generator,
     workers: int,
 ) -> Iterator[tuple[Tensor, ...]]:
-    """For each group of batches its images, float32 (n, C, H, W): augmented, or plain and twice augmented."""
+    """The views of each group of batches, float32 (n, C, H, W): one augmented, or the plain one and two augmented."""
     layout = config.train.layout
     if config.augment.backend == "albumentations":
         from tune_digits.learn.albumentations_backend import augment_batches

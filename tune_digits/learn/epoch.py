@@ -39,7 +39,7 @@ class EpochReport:
 
 
 def is_over(history: Sequence[EpochReport], train: Train) -> bool:
-    """Whether a training with these reports, oldest first, trains no further epoch: all are done, or it ended before."""
+    """Whether a training with these reports, oldest first, has ended: after all its epochs, or before."""
     return len(history) >= train.epochs or diverged(history) or stopped_early(history, train)
 
 

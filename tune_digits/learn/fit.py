@@ -7,8 +7,8 @@ The caller saves, logs, reports or stops; nothing here knows files, Ray or Tenso
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
@@ -92,22 +92,24 @@ def fit(
     """
     training = Training(state, train_rows, seed, fold, valid_rows)
     setup = Setup(config, data, metric, workers)
-    with classifier_inputs(state.model) if state.centers is not None else nullcontext([]) as features:
+    with ExitStack() as stack:
+        features = None if state.centers is None else stack.enter_context(classifier_inputs(state.model))
         for (report,) in run_epochs(_OneNetwork(training, setup, features), [training], setup):
             yield report
 
 
 class _OneNetwork:
-    """The network of one training, as `loop.Networks`. features: what its classifier last took in, for center loss."""
+    """The network of one training, as `loop.Networks`. features: its `classifier_inputs`, where there are centers."""
 
-    def __init__(self, training: Training, setup: Setup, features: list[Tensor]) -> None:
-        self.training, self.setup, self.features = training, setup, features
+    def __init__(self, training: Training, setup: Setup, features: list[Tensor] | None) -> None:
+        self.training, self.setup = training, setup
+        self.features = [] if features is None else features
         self.state = training.state
         self.optimizer = self.state.optimizer
         self.class_counts = setup.data.targets[training.rows].sum(0)
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.targets = torch.empty(0)  # of the last batch
-        self.forward = self.state.model
+        self.forward: Callable[[Tensor], Tensor] = self.state.model
         if setup.config.train.compile:
             # PyTorch tells neither a hook nor, after eight networks in one process, a new network from earlier ones
             torch.compiler.reset()

@@ -122,7 +122,7 @@ def _train_epoch(
             set_lr(networks.optimizer, lr)
             networks.optimizer.zero_grad(set_to_none=True)
             losses = networks.losses(together, epoch)
-            losses.sum().backward()
+            torch.autograd.backward(losses.sum())
             if config.optimizer.clip_norm > 0:
                 networks.clip(config.optimizer.clip_norm)
             networks.optimizer.step()

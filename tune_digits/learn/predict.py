@@ -1,4 +1,7 @@
-"""Probabilities from a trained model, in batches, with test-time augmentation on request."""
+"""Predictions of a trained model, in batches, with test-time augmentation on request.
+
+Shape letters: N samples, B batch, C channels, H W pixels, K class columns (all targets side by side).
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ from torch.nn import functional
 
 from tune_digits.learn.device import autocast, prediction_batch_size, to_float
 
-# identity first, then the four neighbours, then the four diagonals, each one pixel away
+# (down, right) in pixels: the image as it is, then the four straight and the four diagonal neighbours
 SHIFTS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1))
 
 
 def shifted(images: Tensor, dy: int, dx: int) -> Tensor:
-    """(B, C, H, W) moved by whole pixels, |dy|, |dx| <= 1; the border pixels are repeated."""
+    """(B, C, H, W) moved down by dy and right by dx pixels, both -1, 0 or 1; border pixels are repeated."""
     if dy == 0 and dx == 0:
         return images
     height, width = images.shape[2:]
@@ -46,11 +49,12 @@ def predict_logits(
 
 def _forward(model: nn.Module, images: Tensor, precision: str) -> Tensor:
     with autocast(precision, images.device):
-        return model(images).float()
+        logits: Tensor = model(images)
+    return logits.float()
 
 
 def softmax_heads(logits: Tensor, heads: tuple[slice, ...]) -> Tensor:
-    """Logits (N, K) -> probabilities (N, K) that add up to 1 in every head."""
+    """Logits (N, K) -> probabilities (N, K) that add up to 1 in every target; heads: its class columns."""
     return torch.cat([logits[:, head].softmax(1) for head in heads], dim=1)
 
 
@@ -64,13 +68,13 @@ def predict_proba(
     batch_size: int | None = None,
     precision: str = "auto",
 ) -> np.ndarray:
-    """Probabilities float32 (N, K) of uint8 images (N, C, H, W), the mean over the first `tta` of nine views."""
+    """Probabilities float32 (N, K) of uint8 images (N, C, H, W): the mean over the first `tta` (1..9) of SHIFTS."""
     model.eval()
     parts = []
-    for batch in images.split(batch_size or prediction_batch_size(images.device)):
-        views = to_float(batch)
-        proba: Tensor | float = 0.0
+    for batch in torch.split(images, batch_size or prediction_batch_size(images.device)):
+        plain = to_float(batch)
+        proba = torch.zeros(len(batch), heads[-1].stop, device=images.device)
         for dy, dx in SHIFTS[:tta]:
-            proba = proba + softmax_heads(_forward(model, shifted(views, dy, dx), precision), heads)
+            proba += softmax_heads(_forward(model, shifted(plain, dy, dx), precision), heads)
         parts.append((proba / tta).cpu())
     return torch.cat(parts).numpy() if parts else np.zeros((0, heads[-1].stop), np.float32)

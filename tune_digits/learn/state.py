@@ -1,4 +1,4 @@
-"""What a training is at the end of an epoch: enough to go on exactly, as tensors and plain JSON values."""
+"""The state of a training at the end of an epoch: enough to resume it exactly, as tensors and plain JSON values."""
 
 from __future__ import annotations
 
@@ -23,9 +23,13 @@ from tune_digits.learn.seeds import derive_seed
 class TrainState:
     """Everything that training changes.
 
-    ema: the moving average of the weights; swa: their equal average over the ends of `averaged` epochs. centers:
-    float32 (K, D), of center loss. None = off. step: weight updates done. snapshots: epoch -> the weights at its
-    end, by name.
+    model      the network that is trained
+    ema        moving average of the weights; None = off
+    swa        equal average of the weights at the ends of `averaged` epochs; None = off
+    centers    float32 (K, D), of center loss; None = off
+    step       weight updates done
+    history    the reports of the finished epochs, oldest first
+    snapshots  epoch -> the weights at its end, by name
     """
 
     model: ImageClassifier
@@ -45,11 +49,11 @@ class TrainState:
 
     @property
     def best_model(self) -> ImageClassifier:
-        """The weights to judge and to keep: the average over epochs, as soon as there is one."""
+        """The weights that are validated and kept: the average over epochs, once there is one."""
         return self.swa if self.swa is not None and self.averaged else self.current_model
 
     def take_snapshot(self, epoch: int) -> None:
-        """Keep the weights of now as those at the end of `epoch`."""
+        """Keep a copy of the current weights as those at the end of `epoch`."""
         weights = self.current_model.state_dict()
         self.snapshots[epoch] = {k: v.detach().clone() for k, v in weights.items()}
 
@@ -67,7 +71,11 @@ def create_state(
     device: torch.device,
     weights: Mapping[str, Tensor] | None = None,
 ) -> TrainState:
-    """Freshly initialised, from `seed` alone. mean and std (C,) are of the training images in 0..1."""
+    """The state before the first update; random weights depend on `seed` alone.
+
+    mean and std: (C,) of the training images on the scale 0..1. weights: initial weights by name, which replace the
+    random ones where names and shapes fit.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, 0))
         model = build_model(
@@ -81,7 +89,7 @@ def create_state(
             normalize=config.train.normalize,
             weights=weights,
         )
-    model.to(device=device, memory_format=memory_format(config.train.layout))
+    model.to(device).to(memory_format=memory_format(config.train.layout))
 
     def average(on: bool) -> ImageClassifier | None:
         return copy.deepcopy(model).requires_grad_(False).eval() if on else None
@@ -101,8 +109,8 @@ def create_state(
 def pack(state: TrainState) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The state as named tensors and JSON values.
 
-    Names: model.*, ema.*, swa.* and snapshot.EPOCH.* as in the networks' state_dict, optimizer.INDEX.* by the
-    place of the parameter, centers.
+    Names: model.*, ema.*, swa.* and snapshot.EPOCH.* as in the networks' state_dict, optimizer.INDEX.* with the
+    number of the parameter, centers.
     """
     tensors = {f"model.{k}": v for k, v in state.model.state_dict().items()}
     for name, average in (("ema", state.ema), ("swa", state.swa)):
@@ -130,28 +138,29 @@ def pack(state: TrainState) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def unpack(state: TrainState, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-    """Put what `pack` gave into a state made from the same configuration."""
+    """Load what `pack` gave into a state made from the same configuration, in place."""
 
-    def part(prefix: str) -> dict[str, Tensor]:
+    def under(prefix: str) -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
-    state.model.load_state_dict(part("model."))
+    state.model.load_state_dict(under("model."))
     for name, average in (("ema.", state.ema), ("swa.", state.swa)):
         if average is not None:
-            average.load_state_dict(part(name))
+            average.load_state_dict(under(name))
     if state.centers is not None:
         state.centers.copy_(tensors["centers"])
     state.snapshots = {}
-    for name, value in part("snapshot.").items():
+    for name, value in under("snapshot.").items():
         epoch, key = name.split(".", 1)
         state.snapshots.setdefault(int(epoch), {})[key] = value
     parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
     values: dict[int, dict[str, Any]] = {}
-    for name, value in (part("optimizer.") | meta["optimizer"]).items():
+    remembered: dict[str, Any] = under("optimizer.") | meta["optimizer"]
+    for name, value in remembered.items():
         index, key = name.removeprefix("optimizer.").split(".", 1)
         like = parameters[int(index)]
         if isinstance(value, Tensor) and value.shape == like.shape:
-            # fused optimizers walk parameter and moments in memory order: both must be laid out alike
+            # fused optimizers go through parameter and moments in memory order: both must be laid out alike
             value = torch.empty_like(like).copy_(value)
         values.setdefault(int(index), {})[key] = value
     groups = state.optimizer.state_dict()["param_groups"]

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tune_digits.config import Resources, TrialConfig
+from tune_digits.config.model import SHAPE_NEUTRAL
 from tune_digits.execute.executor import Executor, Stored
 from tune_digits.execute.slots import Slots, use_slots
 from tune_digits.machine import cpu_model
@@ -16,14 +17,12 @@ from tune_digits.screen import Screen
 from tune_digits.tune.training import TrainingData, teacher_of
 
 Job = TypeVar("Job")
-# knobs of a model that change no tensor's shape
-SHAPELESS = {"bn_momentum", "bn_eps", "bn_gamma_init", "dropout", "init", "init_from", "weights"}
 
 
 def shape_of(config: TrialConfig) -> dict[str, Any]:
     """What decides how fast a configuration trains, two that are alike in it gain alike by fusing."""
     return {
-        "model": config.model.model_dump(mode="json", exclude=SHAPELESS),
+        "model": config.model.model_dump(mode="json", exclude=set(SHAPE_NEUTRAL)),
         "batch_size": config.train.batch_size,
         "precision": config.train.precision,
     }

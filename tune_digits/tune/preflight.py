@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tune_digits.config import TrialConfig
+from tune_digits.config.model import SHAPE_NEUTRAL, STARTS
 from tune_digits.data.dataset import Task, head_slices
 from tune_digits.data.folds.split import Fold
 from tune_digits.errors import ConfigError
 from tune_digits.learn.loss_checks import check_heads
 from tune_digits.learn.metrics import metric_of
-from tune_digits.space import ends
 from tune_digits.study import Study
 from tune_digits.tune.initial_weights import read_initial_weights
 from tune_digits.tune.teacher import check_teacher
@@ -24,7 +24,7 @@ def preflight(study: Study, task: Task, folds: Sequence[Fold]) -> list[str]:
     """
     metric_of(study.cv, task.targets)  # refuses weights of targets that are not there
     check_fold_numbers(study, len(folds))
-    configs = list(ends(study.space, f"{study.name}: trial"))
+    configs = list(study.space.ends())
     check_augmentation(configs, task)
     check_losses(study, configs, task)
     return check_models(configs, task)
@@ -62,9 +62,9 @@ def check_models(configs: Sequence[TrialConfig], task: Task) -> list[str]:
 
     Returns what was taken from the given weights, a line for each network.
     """
-    # what these knobs say makes no network fail
-    plain = {"bn_momentum": 0.1, "bn_eps": 1e-5, "init": "default"}
-    models = {config.model.model_copy(update=plain) for config in configs}
+    # these fields make no network fail; zero_last needs residual blocks
+    harmless = SHAPE_NEUTRAL - STARTS - {"bn_gamma_init"}
+    models = {config.model.without(harmless) for config in configs}
     # the networks written here take all images; those of other libraries, and given weights, may not
     doubtful = [m for m in models if ":" in m.name or m != m.without_start()]
     if not doubtful:

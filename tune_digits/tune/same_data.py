@@ -17,7 +17,6 @@ from tune_digits.data.folds.split import Fold, fingerprint_of_folds
 from tune_digits.errors import RunError
 from tune_digits.learn.version import TRAINING_VERSION
 from tune_digits.runs import Fingerprints, Run
-from tune_digits.space import ends
 from tune_digits.study import Study
 from tune_digits.tune.given_files import digests_of_given_files
 
@@ -40,13 +39,14 @@ def facts_of(study: Study, whole: Task, fingerprints: Fingerprints) -> dict[str,
 def given_files(study: Study) -> dict[str, str]:
     """Path -> hash of its content, of each file of initial weights and each teacher that the space names."""
     found: dict[str, str] = {}
-    for config in ends(study.space, f"{study.name}: trial"):
+    for config in study.space.ends():
         found |= digests_of_given_files(config)
     return found
 
 
 def check_same_data(run: Run, study: Study, whole: Task) -> None:
-    """Raise RunError, saying what differs, unless data and given files are those that the run was begun with.
+    """Raise RunError, saying what differs, unless data and given files are those that the run was begun with, and all its
+    records were made from them.
 
     whole: all the data, before a subset is drawn.
     """
@@ -65,10 +65,11 @@ def check_same_data(run: Run, study: Study, whole: Task) -> None:
                 f"{run.path}: {path} has changed since the run was begun, and its trainings use it. Put the old one "
                 "back, or search again into a new run folder"
             )
+    check_records(run, Fingerprints(then["fingerprint"], facts["folds"]))
 
 
 def check_same_search(run: Run, fingerprints: Fingerprints) -> None:
-    """Raise RunError unless folds, records and the meaning of a training are those that the run was begun with."""
+    """Raise RunError unless the folds and the meaning of a training are those that the run was begun with."""
     then = run.facts()
     if then["folds"] != fingerprints.folds:
         raise RunError(
@@ -80,7 +81,6 @@ def check_same_search(run: Run, fingerprints: Fingerprints) -> None:
             f"{run.path}: was begun with a version of this package that trains otherwise (training version "
             f"{then['training_version']}, now {TRAINING_VERSION}). Go on with that version, or search again"
         )
-    check_records(run, fingerprints)
 
 
 def check_records(run: Run, fingerprints: Fingerprints) -> None:

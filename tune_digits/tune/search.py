@@ -112,7 +112,7 @@ def run_search(
         unfinished = left_behind(optuna_study, running, [r.number for r in over])
         progress = Progress("search", total=max(study.search.trials, len(over)), done=len(over))
         progress.deadline = study.search.time_budget
-        tracker = Tracker(run, study.space, study.epochs, made_from, progress, screen)
+        tracker = Tracker(run, study.epochs, made_from, progress, screen)
         shared = TrialData(
             data,
             fold.train_idx,

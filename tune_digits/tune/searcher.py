@@ -21,7 +21,8 @@ from tune_digits.config import TrialConfig
 from tune_digits.execute.executor import Proposal
 from tune_digits.patches.optuna_trials import trial_again
 from tune_digits.runs import State
-from tune_digits.space import OneOf, Space
+from tune_digits.space.space import Space
+from tune_digits.space.tree import OneOf, flatten
 
 STUDY_NAME = "search"
 # what Optuna calls the ways in which a trial is over
@@ -95,7 +96,9 @@ class OptunaTrials:
             trial.set_user_attr("config", json.dumps(tree))
         self._trials[key] = trial
         config = TrialConfig.model_validate(tree)
-        return Proposal(trial.number, config, trial.user_attrs.get("role", "search"))
+        keys = list(self._space.searched())
+        searched = {key: value for key, value in flatten(tree, keys).items() if key in keys}
+        return Proposal(trial.number, config, trial.user_attrs.get("role", "search"), searched)
 
     def report(self, key: str, epoch: int, score: float) -> None:
         if key in self._known_end:

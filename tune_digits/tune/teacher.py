@@ -23,10 +23,11 @@ def read_teacher(path: Path, samples: int, heads: tuple[slice, ...]) -> np.ndarr
     """
     proba = None
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):  # of an .npy it is the array itself
-            with loaded as file:
-                proba = file.get("proba")
+        # opened here: NumPy leaves a damaged archive open
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.lib.npyio.NpzFile):  # of an .npy it is the array itself
+                proba = loaded.get("proba")
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: cannot be read as a teacher's .npz: {error}") from None
     if proba is None:

@@ -9,7 +9,6 @@ from tune_digits.execute.executor import Proposal
 from tune_digits.learn.epoch import EpochReport
 from tune_digits.runs import OVER, Fingerprints, Run, State, TrialRecord
 from tune_digits.screen import Progress, Screen
-from tune_digits.space import Space, flatten
 from tune_digits.tune.hparams import TrialBoard
 
 
@@ -19,7 +18,6 @@ class Tracker:
     def __init__(
         self,
         run: Run,
-        space: Space,
         epochs: int,
         made_from: Fingerprints,
         progress: Progress,
@@ -27,7 +25,6 @@ class Tracker:
     ) -> None:
         self._run = run
         self._made_from = made_from
-        self._searched_keys = space.searched_keys()
         self._epochs = epochs
         self._progress = progress
         self._screen = screen
@@ -43,12 +40,7 @@ class Tracker:
     def started(self, key: str, proposal: Proposal) -> None:
         if key in self._boards:  # it starts once more, after its worker died
             self._boards.pop(key).close("failed")
-        number = proposal.number
-        searched = {
-            k: v
-            for k, v in flatten(proposal.config.model_dump(mode="json")).items()
-            if k in self._searched_keys
-        }
+        number, searched = proposal.number, proposal.searched
         record = TrialRecord(number, "running", proposal.role, proposal.config, searched, self._made_from)
         self._records[key] = record
         self._run.write_trial(record)

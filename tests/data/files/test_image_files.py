@@ -60,7 +60,8 @@ def test_pixels_come_out_as_pillow_has_them(tmp_path, ending, make):
     options = {"lossless": True} if ending == ".webp" else {}
     path = save(tmp_path / f"a{ending}", make(), **options)
     mode = "L" if make is grey and ending != ".webp" else "RGB"  # WebP knows no grey
-    expected = np.asarray(Image.open(path).convert(mode))
+    with Image.open(path) as image:
+        expected = np.asarray(image.convert(mode))
     expected = expected[None] if mode == "L" else expected.transpose(2, 0, 1)
     images = read(tmp_path, path.name)
     assert images.dtype == np.uint8 and images.flags.c_contiguous

@@ -2,14 +2,13 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from data_files import graphemes
 
 from tune_digits.config import Cv
 from tune_digits.config.study import GROUPED
-from tune_digits.data.dataset import Dataset, Target
+from tune_digits.data.dataset import Labelled, Target
 from tune_digits.data.folds.kinds import KINDS
 from tune_digits.data.folds.split import groups_of, lone_rows, make_folds
-from tune_digits.data.folds.subset import subset_rows
-from tune_digits.data.folds.table import describe_folds, fold_table
 from tune_digits.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -234,7 +233,7 @@ def test_a_column_that_is_not_there_is_answered_with_those_that_are():
 def some_rows(columns=None):
     labels = np.array([[0, 0], [0, 1], [1, 0], [0, 1], [1, 0], [2, 0]])
     targets = (Target("root", ("a", "b", "c")), Target("vowel", ("d", "e")))
-    return Dataset(np.zeros((6, 1, 2, 2), np.uint8), labels, np.arange(6), targets, columns=columns or {})
+    return Labelled(np.zeros((6, 1, 2, 2), np.uint8), labels, np.arange(6), targets, columns=columns or {})
 
 
 def test_groups_come_of_columns_rows_or_combinations():
@@ -248,14 +247,6 @@ def test_groups_come_of_columns_rows_or_combinations():
         groups_of(rows, Cv(groups="plant"))
     with pytest.raises(DataError, match="no columns beside images and labels"):
         groups_of(some_rows(), Cv(groups="plant"))
-
-
-def graphemes(count=600, seed=0):
-    """Labels of a root and a vowel, as in Bengali: the last root stands alone, with the vowel 0."""
-    rng = np.random.default_rng(seed)
-    labels = np.stack([rng.integers(0, 6, count), rng.integers(0, 5, count)], axis=1)
-    labels[labels[:, 0] == 5, 1] = 0
-    return labels, np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -300,62 +291,3 @@ def test_parts_that_contradict_each_other_are_refused(cv, message):
 )
 def test_the_configuration_counts_the_folds(cv, splits):
     assert Cv(**cv).splits == splits
-
-
-# ── the table ────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_the_table_counts_what_validates():
-    labels, groups = graphemes(120)
-    targets = (Target("root", tuple("abcdef")), Target("vowel", tuple(f"vowel_{i}" * 4 for i in range(5))))
-    train = Dataset(np.zeros((120, 1, 2, 2), np.uint8), labels, np.arange(120), targets, groups)
-    cv = Cv(folds=4, groups={"combination": True}, lone_groups="train", repeats=4)
-    split = make_folds(labels, groups, cv)
-    heads, lines = fold_table(split, train)
-    assert len(lines) == 12  # of 16
-    assert heads[:4] == ["fold", "train", "valid", "groups"] and heads[4].split() == ["root", *"abcdef"]
-    assert heads[5] == "vowel\n5 classes"
-    for fold, line in zip(split, lines, strict=False):
-        assert int(line[1]) == len(fold.train_idx) and int(line[2]) == len(fold.valid_idx)
-        assert int(line[3]) == len(set(groups[fold.valid_idx]))
-        assert [int(n) for n in line[4].split()] == np.bincount(
-            labels[fold.valid_idx, 0], minlength=6
-        ).tolist()
-        counts = np.bincount(labels[fold.valid_idx, 1], minlength=5)
-        assert line[5] == f"{counts.min()} to {counts.max()} each"
-    never = (labels[:, 0] == 5).sum()
-    words = describe_folds(split, train, cv)
-    assert words.startswith("16 folds in 4 repeats, of whole groups (")
-    assert words.endswith(f"{never} rows train in every fold and never validate")
-
-
-# ── subset_rows ──────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("n", [20, 101, 160])
-def test_subset_is_even_by_class(n):
-    rows = subset_rows(LABELS, None, n, seed=0)
-    assert rows.shape == (n,) and rows.dtype == np.int64 and (np.diff(rows) > 0).all()
-    assert np.ptp(np.bincount(LABELS[rows, 0], minlength=4)) <= 1
-
-
-def test_short_class_gives_all_it_has():
-    labels = np.array([0] * 50 + [1] * 3 + [2] * 50)[:, None]
-    assert np.bincount(labels[subset_rows(labels, None, 43, seed=0), 0]).tolist() == [20, 3, 20]
-
-
-def test_subset_is_even_by_group_within_class():
-    labels, groups = (np.arange(1200) % 4)[:, None], np.arange(1200) // 100
-    rows = subset_rows(labels, groups, 150, seed=0)
-    cells = np.zeros((4, 12), int)
-    np.add.at(cells, (labels[rows, 0], groups[rows]), 1)
-    assert np.ptp(cells.sum(axis=1)) <= 1
-    assert np.ptp(cells) <= 1
-
-
-def test_subset_repeats_by_seed_and_may_be_everything():
-    np.testing.assert_array_equal(subset_rows(LABELS, None, 50, 3), subset_rows(LABELS, None, 50, 3))
-    assert not np.array_equal(subset_rows(LABELS, None, 50, 3), subset_rows(LABELS, None, 50, 4))
-    np.testing.assert_array_equal(subset_rows(LABELS, GROUPS, 400, 0), np.arange(400))
-    with pytest.raises(DataError, match=r"data.subset is 401, .* 400"):
-        subset_rows(LABELS, None, 401, 0)

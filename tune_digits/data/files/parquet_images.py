@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 READER = "parquet_images-1"  # raise the number when kept images of an older version are no longer right
 KAGGLE_SIZE = (137, 236)
 BATCH_BYTES = 1 << 25  # of pixels, read at a time
-INK = 60  # grey levels from the paper on which a pixel is ink
-EDGE = 0.03  # of the height and width, at each side, where ink does not count: scans have lines there
-BORDER = 0.06  # of the longer side of the ink's box, left free around it
+INK = 60  # a pixel is ink if it differs from the paper by more grey levels than this
+EDGE = 0.03  # fraction of height and width, at each side, where ink does not count: scans have lines there
+BORDER = 0.06  # left free around the ink's box, as a fraction of its longer side
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""How far reading has come, told to whoever asked for it.
+"""How much of a file is read, reported to the caller of `load_task` if it asks for it.
 
-Readers call `tell` between pieces of work; it does nothing unless the caller of `load_task` listens. The
-listener stands in a context variable, so that no reader has to hand it on.
+Readers call `tell` between pieces of work. The listener stands in a context variable, so that no reader has to pass it
+on; without a listener `tell` does nothing.
 """
 
 from __future__ import annotations
@@ -10,21 +10,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-Each = Callable[[str, float], None]
-_listener: ContextVar[Each | None] = ContextVar("listener", default=None)
+Listener = Callable[
+    [str, float], None
+]  # called with the name of a file and the fraction of it that is read, 0..1
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 @contextmanager
-def telling(each: Each | None) -> Iterator[None]:
-    """Within the block, `each(name of the file, part done 0..1)` hears what readers of this thread tell."""
-    token = _listener.set(each)
+def telling(listener: Listener | None) -> Iterator[None]:
+    """Within the block, and in this thread, every `tell` of a reader calls `listener`."""
+    token = _listener.set(listener)
     try:
         yield
     finally:
         _listener.reset(token)
 
 
-def tell(name: str, part: float) -> None:
-    """Say that `part` (0..1) of the file `name` is read."""
-    if (each := _listener.get()) is not None:
-        each(name, part)
+def tell(name: str, fraction: float) -> None:
+    """Report that the fraction 0..1 of the file `name` is read."""
+    if (listener := _listener.get()) is not None:
+        listener(name, fraction)

@@ -1,4 +1,4 @@
-"""The ways of dealing rows to folds. N samples, T targets.
+"""How rows are divided into folds, one function for each `cv.kind`. N samples, T targets.
 
 Each takes labels int64 (N, T), groups int64 (N,) and the seed of the shuffle, and gives the rows that validate in each
 fold of one repeat, int arrays: `cv.folds` of them, or the holdout alone.
@@ -15,11 +15,11 @@ import numpy as np
 from tune_digits.config import Cv
 from tune_digits.data.folds.subset import codes_of
 
-MOST_PARTS = 20  # of a stratified holdout of whole groups, which is some of so many parts
+MOST_PARTS = 20  # a stratified holdout of whole groups is made of some of at most so many folds
 
 
 def _strata(labels: np.ndarray, least: int) -> np.ndarray:
-    """One code per combination of labels, (N,). Combinations with fewer rows than `least` join the commonest."""
+    """A code per combination of labels, (N,). Combinations of fewer rows than `least` join the most frequent one."""
     codes = codes_of(labels)
     counts = np.bincount(codes)
     return np.where(counts[codes] < least, np.argmax(counts), codes)

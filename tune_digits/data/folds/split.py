@@ -1,4 +1,4 @@
-"""Who trains and who validates: folds, and the groups they keep whole. N samples, T targets."""
+"""Which rows train and which validate: folds, and the groups that they keep whole. N samples, T targets."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def _deal(
     units = np.arange(len(dealt)) if own_groups is None else own_groups
     parts: list[np.ndarray] = []
     for repeat in range(cv.repeats):
-        # far apart, so that the repeats of one seed are not the folds of the next; the first is the seed's own
+        # far apart, so that the second repeat of one seed is not the first of the next seed
         seed = (cv.seed + 1_000_003 * repeat) % 2**32
         more = [dealt[np.sort(valid)] for valid in KINDS[kind](ours, units, cv, seed)]
         _check_repeat(parts, more)
@@ -221,22 +221,22 @@ def _check_groups(count: int, cv: Cv) -> None:
         )
 
 
-def _check_holdout(labels: np.ndarray, groups: np.ndarray | None, kind: str, share: float) -> None:
+def _check_holdout(labels: np.ndarray, groups: np.ndarray | None, kind: str, fraction: float) -> None:
     """Refuse a holdout that leaves one side without a row (a group), or a stratified one without a class."""
     units = len(labels) if groups is None else len(np.unique(groups))
     what = "rows" if groups is None else "groups"
     classes = codes_of(labels).max() + 1 if kind == "stratified" else 1
-    smaller = min(math.ceil(share * units), math.floor((1 - share) * units))
+    smaller = min(math.ceil(fraction * units), math.floor((1 - fraction) * units))
     if smaller < classes:
         need = "one" if classes == 1 else f"one for each of {classes:,} classes (or combinations)"
         raise DataError(
-            f"cv.holdout {share:g} of {units:,} {what} leaves {smaller:,} on one side, which needs {need}. "
-            "Hold out a share nearer to one half, use more data, or cv.kind: random."
+            f"cv.holdout {fraction:g} of {units:,} {what} leaves {smaller:,} on one side, which needs {need}. "
+            "Hold out a fraction nearer to one half, use more data, or cv.kind: random."
         )
 
 
 def _check_repeat(earlier: Sequence[np.ndarray], parts: Sequence[np.ndarray]) -> None:
-    """Refuse a repeat that repeats: large groups can leave no choice where classes are to be even."""
+    """Refuse a repeat with the folds of an earlier one: large groups can leave no other way to keep classes even."""
     for i, part in enumerate(parts):
         for j, other in enumerate(earlier):
             if np.array_equal(part, other):

@@ -5,7 +5,7 @@
     test.csv                      row_id,image_id,component     row_id is {image_id}_{component}
     test_image_data_0.parquet
     sample_submission.csv         row_id,target
-    class_map.csv                 component_type,label,component      names of the classes, for people
+    class_map.csv                 component_type,label,component      readable names of the classes
 
 Images are 137x236, as Kaggle has them, or square. Rows in messages are counted from 1, without the header.
 """

@@ -109,13 +109,14 @@ def _images_in(folder: Path) -> list[Path]:
 def _holds_images(folder: Path, deep: int) -> bool:
     """Whether there is an image in a folder, or in folders inside, `deep` levels in all. Stops at the first."""
     below = []
-    for entry in os.scandir(folder):
-        if _hidden(entry.name):
-            continue
-        if entry.is_dir():
-            below.append(Path(entry.path))
-        elif is_image_name(entry.name):
-            return True
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if _hidden(entry.name):
+                continue
+            if entry.is_dir():
+                below.append(Path(entry.path))
+            elif is_image_name(entry.name):
+                return True
     return deep > 1 and any(_holds_images(b, deep - 1) for b in below)
 
 

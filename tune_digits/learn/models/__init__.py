@@ -1,6 +1,6 @@
-"""Networks for small images. Each carries its own preprocessing, so saved weights are all a prediction needs.
+"""Networks for small images. Each contains its own preprocessing, so saved weights are all that a prediction needs.
 
-Shape letters: B batch, C channels, H W, K class columns (all heads side by side).
+Shape letters: B batch, C channels, H W pixels, K class columns (all targets side by side).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Normalize(nn.Module):
 class NormalizeEach(nn.Module):
     """(x - mean) / std of each image by itself, over its channels and pixels.
 
-    std is at least 1 / sqrt(C H W), so that an empty image gives zeros (TensorFlow's per_image_standardization).
+    std is at least 1 / sqrt(C H W), so that an image of one value gives zeros (TensorFlow's per_image_standardization).
     """
 
     def forward(self, images: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import nn
 from tune_digits.config.model import Keras8
 from tune_digits.learn.models.blocks import ACTIVATIONS, conv_norm_act, halving, vector_of
 from tune_digits.learn.models.classifier import Network
-from tune_digits.learn.models.norm import bias_variance
+from tune_digits.learn.models.norm import FixedBatchNorm1d, bias_variance
 
 
 def keras8(config: Keras8, channels: int, height: int, width: int, classes: int) -> Network:
@@ -31,8 +31,7 @@ def keras8(config: Keras8, channels: int, height: int, width: int, classes: int)
     hidden = 4 * config.width
     norm = nn.BatchNorm1d(hidden)
     if config.dense_bn == "keras":
-        norm = nn.BatchNorm1d(hidden, eps=1e-3, momentum=0.01)
-        norm.keeps_knobs = True
+        norm = FixedBatchNorm1d(hidden, eps=1e-3, momentum=0.01)
     # flatten needs no pooling layer, and its absence keeps the names of weights saved before there was one
     layers += pool[1:] if config.pooling == "flatten" else pool
     layers += [nn.Linear(features, hidden), ACTIVATIONS[config.activation](), norm]

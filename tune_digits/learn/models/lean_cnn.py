@@ -14,15 +14,15 @@ def lean_cnn(config: LeanCnn, channels: int, height: int, width: int, classes: i
 
     `depth` convolutions in each stage, with w, 2w and 4w channels, each with BatchNorm and ReLU; 2x2
     max-pooling after the first two stages, then the mean over all positions, dropout and the classifier. At
-    w = 32, depth = 2 on 28x28x1: 0.29 M parameters, 29 M multiply-adds. Height and width shape no weights,
-    unless `pooling` is flatten.
+    w = 32, depth = 2 on 28x28x1: 0.29 M parameters, 29 M multiply-adds. The weights do not depend on height and
+    width, unless `pooling` is flatten.
     """
     layers: list[nn.Module] = []
     inputs = channels
     for stage in range(3):
         outputs = config.width * 2**stage
         for place in range(config.depth):
-            # BatchNorm removes a bias again
+            # BatchNorm subtracts a bias again
             layers.append(nn.Conv2d(inputs, outputs, 3, padding=1, bias=config.conv_bias))
             if stage < 2 and place == config.depth - 1:
                 # before the norm, as in airbench: BatchNorm and ReLU then touch a quarter of the positions,

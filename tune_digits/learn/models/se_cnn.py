@@ -29,7 +29,7 @@ def se_cnn(config: SeCnn, channels: int, height: int, width: int, classes: int) 
     pool, features = vector_of(config.pooling, inputs, height // 8, width // 8)
     layers += pool
     for hidden in (4 * w, 2 * w):
-        # BatchNorm removes a bias again
+        # BatchNorm subtracts a bias again
         layers += [
             nn.Linear(features, hidden, bias=False),
             nn.BatchNorm1d(hidden),

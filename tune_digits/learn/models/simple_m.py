@@ -1,4 +1,4 @@
-"""M3, M5 and M7: plain convolutions without pooling, whose vote is among the best on MNIST."""
+"""M3, M5 and M7: plain convolutions without pooling, whose ensemble is among the best on MNIST."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def simple_m(
     """Normalised images (B, channels, height, width) -> logits (B, classes); height and width >= 8.
 
     `depth` convolutions without pooling or padding, each with BatchNorm and ReLU, then one dense layer without
-    bias and BatchNorm. The first has w channels, each next w/2 (M3) or w (M5, M7) more. On 28x28 the
-    defaults are the paper's: M3 ten of 3x3 with 32..176 channels, M5 five of 5x5 with 32..160, M7 four of 7x7
-    with 48..192. The map loses kernel - 1 pixels a layer; on images too small for that the first layers are
-    padded, as many as it takes to end with 2 pixels or more. An et al. 2020, arXiv 2008.10400.
+    bias, and BatchNorm. The first has w channels, each further one w/2 (M3) or w (M5, M7) more. On 28x28 the
+    defaults are the paper's: M3 has ten of 3x3 with 32..176 channels, M5 five of 5x5 with 32..160, M7 four of 7x7
+    with 48..192. Each layer makes the map kernel - 1 pixels smaller; on images too small for that, as many of the
+    first layers are padded as it takes to end with 2 pixels or more. An et al. 2020, arXiv 2008.10400.
     """
     kernel = KERNELS[config.name]
     growth = config.width // 2 if kernel == 3 else config.width

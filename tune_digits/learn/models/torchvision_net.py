@@ -32,13 +32,13 @@ def torchvision_net(config: Torchvision, channels: int, height: int, width: int,
     `listed.SIDES` that works. Two families take squares of certain sizes only: ViT a multiple of its patch (4
     pixels with the small stem, else 14, 16 or 32), MaxViT one of 112 pixels (small) or 224. GoogLeNet and Inception
     come without their auxiliary classifiers. SqueezeNet's last convolution and the ReLU on its logits become a mean
-    and a dense layer, so that logits may be negative. Raises ConfigError where no size works.
+    and a dense layer, so that logits can be negative. Raises ConfigError where no size works.
     """
     arch = config.name.partition(":")[2]
     small = config.stem == "small"
-    built: dict[str, nn.Module] = {}
+    built: dict[str, Any] = {}
 
-    def build(size: Size) -> nn.Module:
+    def build(size: Size) -> Any:
         if arch.startswith(("vit_", "maxvit")) or not built:
             built["network"] = _plain(arch, config.stem, size, classes)
             adapt_stem(built["network"], channels, small)

@@ -1,4 +1,4 @@
-"""Optimizers, with weight decay only where it regularises, and rates that may differ by depth and kind."""
+"""Optimizers, with weight decay only where it regularises, and learning rates that may differ by depth and kind."""
 
 from __future__ import annotations
 
@@ -161,9 +161,9 @@ def parameter_groups(model: ImageClassifier, config: Optimizer) -> Groups:
 
 
 def centralize(groups: Groups, outputs: int = 0) -> None:
-    """Subtract from every output's gradient its mean over the inputs (arXiv:2004.01461), in place; not in vectors.
+    """Subtract from every output's gradient its mean over the inputs (arXiv:2004.01461), in place; vectors stay.
 
-    outputs: the dimension that counts them; 1 where several networks' parameters stand side by side.
+    outputs: the dimension of the outputs; 1 where the parameters of several networks are stacked.
     """
     for group in groups:
         for p in group["params"]:
@@ -174,10 +174,10 @@ def centralize(groups: Groups, outputs: int = 0) -> None:
 def build_optimizer(
     model: ImageClassifier, config: Optimizer, stacked: Mapping[str, Tensor] | None = None
 ) -> torch.optim.Optimizer:
-    """The configured optimizer of `model`, which is on its device already; the loop sets each step's rate.
+    """The configured optimizer of `model`, which is on its device already; the loop sets the rate of each step.
 
-    Everything it remembers stands in its `state`, per parameter, as tensors and numbers. clip_norm is the loop's.
-    stacked: by name, the parameters (G, ...) of G networks like `model`; the optimizer is then of these.
+    Everything it remembers is in its `state`, per parameter, as tensors and numbers. The loop applies clip_norm.
+    stacked: by name, the parameters (G, ...) of G networks like `model`; the optimizer then updates these.
     """
     device = next(model.parameters()).device.type
     fused = True if device in FUSED_DEVICES else None
@@ -197,6 +197,6 @@ def build_optimizer(
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Let every parameter group take its next step with `lr`, times the group's own `lr_scale`."""
+    """Set the learning rate of every parameter group for its next step: `lr` times the group's own `lr_scale`."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group.get("lr_scale", 1.0)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import optuna
 import pytest
 
 from tune_digits.config import TrialConfig
 from tune_digits.errors import ConfigError
-from tune_digits.space import Domain, OneOf, flatten, make_space, unflatten
-from tune_digits.study import find_space, load_study, make_study, parse_yaml
+from tune_digits.space.domains import Range
+from tune_digits.space.space import make_space
+from tune_digits.space.tree import OneOf, flatten, parameters
+from tune_digits.study import make_study, parse_yaml
 
 EXAMPLE = """
 trial:
@@ -51,7 +51,7 @@ def test_every_suggestion_is_a_valid_config_inside_its_domain() -> None:
 def test_the_rates_of_two_optimizers_are_two_parameters() -> None:
     names = study_of(EXAMPLE).space.parameters()
     assert {"optimizer.sgd.lr", "optimizer.rmsprop.lr", "optimizer.name"} <= set(names)
-    assert "optimizer.lr" in study_of(EXAMPLE).space.searched_keys()
+    assert "optimizer.lr" in study_of(EXAMPLE).space.searched()
 
 
 def test_the_baseline_takes_defaults_where_it_says_nothing() -> None:
@@ -134,9 +134,28 @@ def test_an_enqueued_point_is_what_optuna_hands_out_first() -> None:
         ("baseline: {optimizer.lr: 1}", ["baseline", "optimizer.lr is not searched"]),
         (EXAMPLE.replace("augment.rotate: 5", "augment.rotate: 50"), ["baseline", "outside its domain"]),
         (EXAMPLE.replace("lr: 0.3", "lr: 3.0"), ["start[0]", "optimizer.lr", "outside its domain"]),
-        ("a: 1\na: 2", ["line 2", "'a' stands twice"]),
-        ("trial: [", ["my.yaml", "line 1"]),
-        ("- 1", ["must be a mapping"]),
+        ("trial: {one_of: [{train: {epochs: 3}}]}", ["my.yaml: trial", "not all of it at once by one_of"]),
+        ("trial: {optimizer: {one_of: []}}", ["one_of needs a list of mappings"]),
+        ("trial: {optimizer: {one_of: [{one_of: [{name: sgd}]}]}}", ["one_of[0]: a branch is a mapping"]),
+        (
+            "trial: {optimizer: {one_of: [{choice: [1, 2]}]}}",
+            ["one_of[0]: a branch is a mapping of keys, not choice"],
+        ),
+        (
+            "trial: {model: {one_of: [{name: keras8}, {name: {choice: [simple_m3, simple_m5]}}]}}",
+            ["my.yaml: trial.model.one_of[1].name", "one fixed name"],
+        ),
+        (
+            "trial: {optimizer: {one_of: [{name: sgd, lr: {uniform: [1, 0]}}]}}",
+            ["my.yaml: trial.optimizer.one_of[0].lr: uniform needs low < high"],
+        ),
+        (
+            "trial: {augment: {shift: {quniform: [0.02, 0.2, 0.05]}}}",
+            ["trial.augment.shift", "nearest are 0 and 0.2"],
+        ),
+        ("trial: {train: {one_of: [{epochs: 5}, {epochs: 9}]}}", ["trial.train.epochs cannot be searched"]),
+        ("trial: {train: {choice: [{epochs: 5}, {epochs: 5}]}}", ["one value twice"]),
+        ("trial: {train: {choice: [{epochs: 5}, {epochs: 6}]}}", ["trial.train.epochs cannot be searched"]),
     ],
 )
 def test_mistakes_are_named_with_their_place_and_the_way_out(text: str, words: list[str]) -> None:
@@ -144,61 +163,6 @@ def test_mistakes_are_named_with_their_place_and_the_way_out(text: str, words: l
         study_of(text)
     for word in words:
         assert word in str(error.value)
-
-
-def test_numbers_that_yaml_reads_as_text_are_numbers() -> None:
-    study = study_of("trial: {optimizer: {name: sgd, lr: 1e-2, momentum: {uniform: [1e-1, 9e-1]}}}")
-    assert TrialConfig.model_validate(study.space.point({})[1]).optimizer.lr == 0.01
-    assert study.space.parameters()["optimizer.momentum"] == Domain("uniform", (0.1, 0.9))
-    space = study_of(
-        "trial: {optimizer: {name: sgd, lr: {uniform: [1e-3, 1]}}}\nbaseline: {optimizer.lr: 5e-3}"
-    ).space
-    assert space.point(space.baseline)[0] == {"optimizer.lr": 0.005}
-
-
-def test_set_reaches_into_every_branch_and_makes_a_constant() -> None:
-    study = study_of(EXAMPLE, **{"optimizer.lr": 0.02, "search.trials": 3, "augment.rotate": 0})
-    assert study.search.trials == 3
-    assert "optimizer.lr" not in study.space.searched_keys()
-    assert study.space.point({"optimizer.name": "sgd"})[1]["optimizer"]["lr"] == 0.02
-    with pytest.raises(ConfigError, match=r"--set optimiser.lr.*did you mean 'optimizer'"):
-        study_of(EXAMPLE, **{"optimiser.lr": 1})
-
-
-def test_a_study_writes_the_file_from_which_it_loads_again(tmp_path: Path) -> None:
-    study = study_of(EXAMPLE, **{"cv.groups": {"rows_per_group": 4}})
-    path = tmp_path / "study.yaml"
-    path.write_text(study.to_yaml())
-    again = load_study(path)
-    assert again.raw == study.raw
-    assert again.space == study.space
-    assert again.cv.groups.rows_per_group == 4
-
-
-def test_every_shipped_space_loads_and_is_found_by_its_name() -> None:
-    folder = Path(__file__).parent.parent / "search_spaces"
-    files = sorted(folder.glob("*.yaml"))
-    assert files
-    for file in files:
-        study = load_study(find_space(str(file)))
-        assert study.space.parameters()
-        assert file.read_text().startswith("# "), f"{file.name} does not say what question it asks"
-        TrialConfig.model_validate(study.space.point(study.space.baseline)[1])
-    with pytest.raises(ConfigError, match=r"no search space 'agu'; did you mean 'aug'"):
-        find_space("agu")
-
-
-def test_flatten_and_unflatten_are_inverse() -> None:
-    tree = {"a": {"b": 1, "c": {"d": [1, 2]}}, "e": None}
-    assert flatten(tree) == {"a.b": 1, "a.c.d": [1, 2], "e": None}
-    assert unflatten(flatten(tree)) == tree
-
-
-def test_branches_of_one_name_are_told_apart() -> None:
-    space = study_of("trial: {optimizer: {one_of: [{name: sgd, lr: 0.1}, {name: sgd, momentum: 0.5}]}}").space
-    (node,) = space.parameters().values()
-    assert isinstance(node, OneOf)
-    assert node.labels == ("sgd#0", "sgd#1")
 
 
 @pytest.mark.parametrize(
@@ -213,8 +177,19 @@ def test_branches_of_one_name_are_told_apart() -> None:
             {"mix": {"fmix_alpha": {"uniform": [0, 1]}, "off_last": {"randint": [0, 9]}}},
             r"off_last 8 leaves none of the 8 epochs .*with mix\.fmix_alpha 1\.0 and mix\.off_last 8",
         ),
+        # only while a third one stands at its last end
+        (
+            {
+                "mix": {
+                    "p": {"uniform": [0, 1]},
+                    "fmix_alpha": {"uniform": [0, 1]},
+                    "off_last": {"randint": [0, 9]},
+                }
+            },
+            r"off_last 8 leaves none of the 8 epochs",
+        ),
     ],
-    ids=["two parts", "one part"],
+    ids=["two parts", "one part", "three"],
 )
 def test_two_ends_that_forbid_each_other_are_refused(trial: dict, words: str) -> None:
     for key, part in trial.items():
@@ -231,3 +206,63 @@ def test_ends_in_branches_that_exclude_each_other_are_not_paired() -> None:
         {"name": "adamw", "beta1": {"uniform": [0.8, 0.9]}},
     ]
     make_space({"optimizer": {"one_of": branches}, "mix": {"p": {"uniform": [0, 1]}}}, {}, [], "a.yaml")
+
+
+def test_the_epochs_may_stand_in_every_branch_if_they_are_the_same() -> None:
+    branches = "trial: {train: {one_of: [{epochs: 5, batch_size: 32}, {epochs: 5, batch_size: 64}]}}"
+    assert study_of(branches).epochs == 5
+    assert study_of("trial: {train: {one_of: [{batch_size: 32}, {epochs: 8, batch_size: 64}]}}").epochs == 8
+    assert study_of("trial: {train: {batch_size: 32}}").epochs == study_of("trial: {}").epochs == 8
+
+
+def test_a_parameter_is_inside_its_branches_whatever_their_names_begin_with() -> None:
+    """One label is the beginning of the other, up to a dot: timm has such names."""
+    dropout = Range("uniform", 0.0, 0.1, None, whole=False, log=False)
+    tree = {"model": OneOf(("timm:a", "timm:a.b"), ({"dropout": dropout}, {"dropout": dropout}))}
+    assert {p.name: p.inside for p in parameters(tree)} == {
+        "model.name": {},
+        "model.timm:a.dropout": {"model.name": "timm:a"},
+        "model.timm:a.b.dropout": {"model.name": "timm:a.b"},
+    }
+
+
+def test_branches_inside_branches_are_checked_and_searched() -> None:
+    trial = {
+        "augment": {
+            "one_of": [
+                {"rotate": {"uniform": [0, 30]}},
+                {
+                    "ps": {"one_of": [{"rotate": {"uniform": [0, 0.5]}}, {"shift": {"uniform": [0, 1]}}]},
+                    "shift": 0.1,
+                },
+            ]
+        }
+    }
+    space = make_space(
+        trial, {}, [{"augment.name": 1, "augment.ps.name": 1, "augment.ps.shift": 0.3}], "a.yaml"
+    )
+    assert list(space.parameters()) == [
+        "augment.name", "augment.0.rotate", "augment.1.ps.name", "augment.1.ps.0.rotate", "augment.1.ps.1.shift",
+    ]  # fmt: skip
+    params, tree = space.point(space.start[0])
+    assert params == {"augment.name": "1", "augment.1.ps.name": "1", "augment.1.ps.1.shift": 0.3}
+    assert tree == {"augment": {"ps": {"shift": 0.3}, "shift": 0.1}}
+    assert {config.augment.ps.shift for config in space.ends()} == {None, 0.0, 1.0}
+    trial["augment"]["one_of"][1]["ps"]["one_of"][1]["shift"]["uniform"] = [0, 2]
+    with pytest.raises(
+        ConfigError, match=r"a\.yaml: trial\.augment\.ps\.shift: .* an end of uniform 0 \.\. 2"
+    ):
+        make_space(trial, {}, [], "a.yaml")
+
+
+def test_flatten_keeps_values_that_are_mappings_and_other_libraries_trees() -> None:
+    pipeline = {"transform": {"p": 1}}
+    tree = {"a": {"b": 1, "c": {"d": [1, 2]}}, "e": None, "augment": {"pipeline": pipeline}}
+    rest = {"e": None, "augment.pipeline": pipeline}
+    assert flatten(tree) == {"a.b": 1, "a.c.d": [1, 2], **rest}
+    assert flatten(tree, ["a.c"]) == {"a.b": 1, "a.c": {"d": [1, 2]}, **rest}
+
+
+def test_another_librarys_tree_holds_no_domains() -> None:
+    augment = {"backend": "albumentations", "pipeline": {"choice": [1]}}
+    assert make_space({"augment": augment}, {}, [], "a.yaml").parameters() == {}
