@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,8 @@ from commands import ROWS, contents, ensemble, facts, search, table, write_data,
 from safetensors.torch import save_file
 
 from tune_digits import disk
-from tune_digits.config import Cv, TrialConfig
-from tune_digits.data.formats import Auto
-from tune_digits.data.load import load_task
+from tune_digits.config import TrialConfig
 from tune_digits.learn.models import build_model
-from tune_digits.tune.prepare import folds_of
-from tune_digits.tune.same_data import made_from
 
 Output = pytest.CaptureFixture[str]
 DATA = "halves/train.csv"
@@ -180,23 +175,6 @@ def test_a_confirming_training_on_other_folds_is_refused(here: Path, capsys: Out
     arrays["fingerprints"][1] = "other"
     np.savez(path, **arrays)
     assert str(path) in refused(here, capsys, resume)
-
-
-def test_a_run_is_made_from_its_data_its_subset_and_its_folds(here: Path) -> None:
-    whole = load_task(Auto(path="halves"), Cv())
-    other = replace(whole, train=whole.train.take(np.arange(ROWS)[::-1].copy()))
-    rows = np.arange(30)
-    folds = folds_of(Cv(folds=3), whole.train.take(rows))
-    made = [
-        made_from(whole, rows, folds),
-        made_from(other, rows, folds),
-        made_from(whole, rows + 30, folds),
-        made_from(whole, None, folds),
-        made_from(whole, rows, folds[::-1]),
-    ]
-    assert len(set(made)) == 5
-    assert made_from(whole, rows.copy(), folds) == made[0]
-    assert [m.data == made[0].data for m in made] == [True, False, True, True, True]
 
 
 def test_unchanged_it_goes_on(here: Path, folder: Path) -> None:
