@@ -25,7 +25,7 @@ from tune_digits.learn.fused import CannotFuse
 from tune_digits.learn.metrics import ACCURACY
 from tune_digits.learn.state import pack
 from tune_digits.screen import Screen
-from tune_digits.tune import fusing, trainable
+from tune_digits.tune import fusing
 from tune_digits.tune.confirm import ConfirmData, FoldJob, confirm_folds
 from tune_digits.tune.training import TrainingData, TrainingPlan, train, train_plans
 
@@ -196,7 +196,7 @@ def test_only_what_cannot_be_fused_is_trained_separately(data, monkeypatch) -> N
         def fused(*args: Any) -> Any:
             raise error
 
-        monkeypatch.setattr(trainable, "_train_fused", fused)
+        monkeypatch.setattr(training, "_train_fused", fused)
         return [type(state).__name__ for state, _ in train_plans(config, data, parts, SLOTS)]
 
     for expected in (CannotFuse("other lengths"), torch.OutOfMemoryError("too large")):

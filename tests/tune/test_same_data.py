@@ -75,6 +75,21 @@ def test_other_folds_or_another_subset_are_refused(tmp_path: Path) -> None:
         go_on(run, study, rows=np.arange(60))
 
 
+def test_fingerprints_differ_with_data_subset_and_folds() -> None:
+    study, rows = small_study(), np.arange(30)
+    folds = folds_of(study, replace(TASK, train=TASK.train.take(rows)))
+    made = [
+        made_from(TASK, rows, folds),
+        made_from(changed(labels=1 - TASK.train.labels), rows, folds),
+        made_from(TASK, rows + 30, folds),
+        made_from(TASK, None, folds),
+        made_from(TASK, rows, folds[::-1]),
+    ]
+    assert len(set(made)) == 5
+    assert made_from(TASK, rows.copy(), folds) == made[0]
+    assert [m.data == made[0].data for m in made] == [True, False, True, True, True]
+
+
 @pytest.mark.parametrize("kept", ["a trial", "a confirming training"])
 @pytest.mark.parametrize("other", [{"data": "x"}, {"folds": "x"}])
 def test_a_record_of_another_run_is_refused(tmp_path: Path, kept: str, other: dict[str, str]) -> None:
@@ -93,7 +108,7 @@ def test_a_record_of_another_run_is_refused(tmp_path: Path, kept: str, other: di
     put(replace(own, **other))
     with pytest.raises(RunError, match="0003") as error:
         check_same_data(run, study, TASK)
-    assert "does not belong here" in str(error.value)
+    assert "other data or folds" in str(error.value)
 
 
 def test_given_files_are_compared_by_content(tmp_path: Path) -> None:
@@ -106,12 +121,12 @@ def test_given_files_are_compared_by_content(tmp_path: Path) -> None:
     go_on(run, study)
     np.savez(teacher, proba=np.tile(np.float32([0.4, 0.6]), (60, 1)))
     with pytest.raises(RunError, match=r"teacher\.npz has changed"):
-        go_on(run, study)
+        check_same_data(run, study, TASK)
 
 
 def test_another_training_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = small_study()
     run = begin(tmp_path, study)
     monkeypatch.setattr(same_data, "TRAINING_VERSION", same_data.TRAINING_VERSION + 1)
-    with pytest.raises(RunError, match="trains otherwise"):
+    with pytest.raises(RunError, match="training version"):
         go_on(run, study)
