@@ -8,22 +8,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from tune_digits.config import (
+from tune_digits.config import TrialConfig, variants
+from tune_digits.config.model import (
     DenseCnn,
     Keras8,
     LeanCnn,
     Model,
-    Muon,
     SeCnn,
-    Sgd,
     SimpleM3,
     SimpleM5,
     SimpleM7,
     Timm,
     Torchvision,
-    TrialConfig,
-    variants,
 )
+from tune_digits.config.optimizer import Muon, Sgd
 from tune_digits.errors import ConfigError
 from tune_digits.learn.centers import classifier_inputs
 from tune_digits.learn.models import build_model

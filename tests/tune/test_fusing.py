@@ -189,7 +189,7 @@ def test_fused_members_are_saved_as_members_alone_and_taken_up_again(data, tmp_p
 
 def test_only_what_cannot_be_fused_is_trained_separately(data, monkeypatch) -> None:
     """A mistake in the fused step is raised, and not covered up by trainings one after the other."""
-    config = TrialConfig.model_validate(tree(epochs=1))
+    config = TrialConfig.model_validate(configuration(epochs=1))
     parts = [TrainingPlan(np.arange(N), seed, 0) for seed in (1, 2)]
 
     def raising(error: Exception) -> list[str]:
