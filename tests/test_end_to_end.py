@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -183,7 +182,7 @@ def test_the_ensemble_votes_and_predict_says_the_same_without_training(searched,
     args = ["--data", "test.csv", "--model", "carried", "--out", "again.csv"]
     script("predict", *args, cwd=tmp_path)
     assert (tmp_path / "again.csv").read_text() == (made / "submission.csv").read_text()
-    assert "nothing is overwritten" in script("predict", *args, cwd=tmp_path, code=2)
+    assert "again.csv" in script("predict", *args, cwd=tmp_path, code=2)
 
     before = {p: p.stat().st_mtime_ns for p in made.glob("members/*.safetensors")}
     script("ensemble", "--top", "2", "--pseudo", "0.9", cwd=folder)
@@ -191,41 +190,22 @@ def test_the_ensemble_votes_and_predict_says_the_same_without_training(searched,
 
 
 @pytest.mark.parametrize(
-    ("args", "words"),
+    ("args", "fact"),
     [
-        (["search", "--space", "nowhere.yaml"], "no search space 'nowhere.yaml'"),
-        (["search", "--set", "optimizer.name=sdg"], "did you mean 'sgd'"),
-        (["search", "--set", "nonsense"], "write key=value"),
-        (["search", "--data", "nowhere"], "nowhere"),
-        (["search", "--resume", "nowhere"], "no run folder"),
-        (["search", "--resume", "--epochs", "3"], "no run folder"),
-        (["ensemble"], "no run folder"),
-        (["predict", "--data", "test.csv"], "no saved ensemble"),
+        (["search", "--space", "nowhere.yaml"], "nowhere.yaml"),
+        (["predict", "--data", "test.csv"], "runs/latest"),
     ],
 )
-def test_mistakes_end_with_code_2_and_one_message(args, words, tmp_path) -> None:
+def test_mistakes_end_with_code_2_and_one_message(args, fact, tmp_path) -> None:
     output = script(args[0], *args[1:], cwd=tmp_path, code=2)
-    assert words in output
+    assert fact in output
     assert "Traceback" not in output
-    assert not list(tmp_path.glob("runs/2*")), "something was written"
+    assert not list(tmp_path.iterdir()), "something was written"
 
 
-def test_a_run_folder_is_never_overwritten_and_a_resumed_study_does_not_change(searched) -> None:
+def test_a_run_folder_is_never_overwritten(searched) -> None:
     folder, _ = searched
-    taken = str((folder / "runs/latest").resolve())
-    assert "nothing is overwritten" in script("search", "--run-dir", taken, cwd=folder, code=2)
-    assert "train.epochs cannot change" in script("search", "--resume", "--epochs", "3", cwd=folder, code=2)
-
-
-def test_dry_run_prints_and_starts_nothing(tmp_path) -> None:
-    output = script("search", "--dry-run", "--trials", "3", "--seed", "5", cwd=tmp_path)
-    assert re.search(r"optimizer\.sgd\.lr\s+loguniform 0\.02 \.\. 0\.5", output)
-    assert "3 trials" in output
-    assert not list(tmp_path.iterdir())
-
-
-def test_every_flag_says_what_it_is(tmp_path) -> None:
-    for name in ("search", "ensemble", "predict"):
-        text = script(name, "--help", cwd=tmp_path)
-        for flag in re.findall(r"^  (--[a-z-]+)", text, re.M):
-            assert re.search(rf"{flag}\b[^\n]*\n?\s+\S+", text), flag
+    taken = (folder / "runs/latest").resolve()
+    before = {path: path.stat().st_mtime_ns for path in taken.rglob("*")}
+    assert str(taken) in script("search", "--run-dir", str(taken), cwd=folder, code=2)
+    assert {path: path.stat().st_mtime_ns for path in taken.rglob("*")} == before

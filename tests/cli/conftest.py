@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import FakeRay, search, write_data, write_study
+from commands import FakeRay, ensemble, search, write_data, write_study
 
 
 @pytest.fixture
@@ -39,6 +39,17 @@ def searched(one_search: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "runs/latest").symlink_to("run")
     monkeypatch.chdir(tmp_path)
     return run
+
+
+@pytest.fixture(scope="session")
+def one_ensemble(one_search: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an ensemble of two members that judge three views of each image. It is only read."""
+    folder = tmp_path_factory.mktemp("ensembled")
+    shutil.copytree(one_search / "run", folder / "run")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(folder)
+        assert ensemble("--run", "run", "--top", 2, "--tta", 3, "--epochs", 4) == 0
+    return folder / "run/ensemble"
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def test_sigterm_ends_a_command_as_ctrl_c_does(capsys: pytest.CaptureFixture[str
 
     assert run_command(main, ARGS) == 143
     assert seen == ["interrupted", "cleared up"]
-    assert capsys.readouterr().err == "\nstopped\n"
+    assert "stopped" in capsys.readouterr().err
 
 
 def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,5 +50,8 @@ def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     before = signal.getsignal(signal.SIGTERM)
     assert fails(KeyboardInterrupt()) == 130
     assert fails(DataError("no such file")) == 2
-    assert capsys.readouterr().err.endswith("error: no such file\n")
+    assert "no such file" in capsys.readouterr().err
+    assert fails(BrokenPipeError()) == 1
+    with pytest.raises(ZeroDivisionError):  # a mistake of ours is shown whole
+        fails(ZeroDivisionError())
     assert signal.getsignal(signal.SIGTERM) == before

@@ -101,14 +101,6 @@ def test_fit_leaves_the_global_generator_and_the_data_alone(digits) -> None:
     assert np.array_equal(proba, digits[1])
 
 
-def test_read_only_arrays_are_used_without_a_copy(digits) -> None:
-    images = digits[0].copy()
-    images.flags.writeable = False
-    data = to_device(images, digits[1], TARGETS, CPU)
-    assert data.images.data_ptr() == images.ctypes.data
-    assert np.array_equal(data.images.numpy(), images)
-
-
 def test_it_learns_digits(digits) -> None:
     raw = {
         "model": {"name": "lean_cnn", "width": 16},

@@ -21,12 +21,13 @@ from tune_digits.execute.inline import InlineExecutor, Kept
 from tune_digits.execute.slots import Slots
 from tune_digits.learn import fusing_gain
 from tune_digits.learn.device import to_device
+from tune_digits.learn.fused import CannotFuse
 from tune_digits.learn.metrics import ACCURACY
 from tune_digits.learn.state import pack
 from tune_digits.screen import Screen
 from tune_digits.tune import fusing
 from tune_digits.tune.confirm import ConfirmData, FoldJob, confirm_folds
-from tune_digits.tune.training import TrainingData, train
+from tune_digits.tune.training import TrainingData, TrainingPlan, train, train_plans
 
 N = 60
 SLOTS = Slots(1, 0, 1)
@@ -184,3 +185,22 @@ def test_fused_members_are_saved_as_members_alone_and_taken_up_again(data, tmp_p
             fused = member(tmp_path / way, job.file)
             assert max((alone[k].double() - fused[k].double()).abs().max() for k in alone) < 1e-4
     assert not any(file.exists() for file in files)
+
+
+def test_only_what_cannot_be_fused_is_trained_separately(data, monkeypatch) -> None:
+    """A mistake in the fused step is raised, and not covered up by trainings one after the other."""
+    config = TrialConfig.model_validate(configuration(epochs=1))
+    parts = [TrainingPlan(np.arange(N), seed, 0) for seed in (1, 2)]
+
+    def raising(error: Exception) -> list[str]:
+        def fused(*args: Any) -> Any:
+            raise error
+
+        monkeypatch.setattr(training, "_train_fused", fused)
+        return [type(state).__name__ for state, _ in train_plans(config, data, parts, SLOTS)]
+
+    for expected in (CannotFuse("other lengths"), torch.OutOfMemoryError("too large")):
+        assert raising(expected) == ["TrainState", "TrainState"]
+    for mistake in (ValueError("a mistake"), RuntimeError("another")):
+        with pytest.raises(type(mistake), match=str(mistake)):
+            raising(mistake)

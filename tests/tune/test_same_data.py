@@ -16,7 +16,7 @@ from tune_digits.errors import RunError
 from tune_digits.runs import Fingerprints, FoldResult, Run
 from tune_digits.study import Study
 from tune_digits.tune import same_data
-from tune_digits.tune.same_data import check_same_data, check_same_task, facts_of, made_from
+from tune_digits.tune.same_data import check_same_data, check_same_search, facts_of, made_from
 
 TASK = halves_task(60, test=20)
 
@@ -27,7 +27,8 @@ def begin(folder: Path, study: Study, task: Task = TASK) -> Run:
 
 
 def go_on(run: Run, study: Study, task: Task = TASK, rows: np.ndarray | None = None) -> None:
-    check_same_data(run, study, task, made_from(task, rows, folds_of(study, task)))
+    check_same_data(run, study, task)
+    check_same_search(run, made_from(task, rows, folds_of(study, task)))
 
 
 def changed(**parts: Any) -> Task:
@@ -38,7 +39,6 @@ def test_the_same_data_go_on(tmp_path: Path) -> None:
     study = small_study()
     run = begin(tmp_path, study)
     go_on(run, study)
-    check_same_task(run, TASK)
 
 
 @pytest.mark.parametrize(
@@ -58,11 +58,10 @@ def test_the_same_data_go_on(tmp_path: Path) -> None:
 def test_other_data_are_refused_with_what_differs(tmp_path: Path, task: Task, words: str) -> None:
     study = small_study()
     run = begin(tmp_path, study)
-    for check in (lambda: go_on(run, study, task), lambda: check_same_task(run, task)):
-        with pytest.raises(RunError) as error:
-            check()
-        assert words in str(error.value)
-        assert str(run.path) in str(error.value)
+    with pytest.raises(RunError) as error:
+        check_same_data(run, study, task)
+    assert words in str(error.value)
+    assert str(run.path) in str(error.value)
 
 
 def test_other_folds_or_another_subset_are_refused(tmp_path: Path) -> None:
@@ -74,6 +73,21 @@ def test_other_folds_or_another_subset_are_refused(tmp_path: Path) -> None:
         go_on(run, small_study(cv={"folds": 4}))
     with pytest.raises(RunError, match="folds"):
         go_on(run, study, rows=np.arange(60))
+
+
+def test_fingerprints_differ_with_data_subset_and_folds() -> None:
+    study, rows = small_study(), np.arange(30)
+    folds = folds_of(study, replace(TASK, train=TASK.train.take(rows)))
+    made = [
+        made_from(TASK, rows, folds),
+        made_from(changed(labels=1 - TASK.train.labels), rows, folds),
+        made_from(TASK, rows + 30, folds),
+        made_from(TASK, None, folds),
+        made_from(TASK, rows, folds[::-1]),
+    ]
+    assert len(set(made)) == 5
+    assert made_from(TASK, rows.copy(), folds) == made[0]
+    assert [m.data == made[0].data for m in made] == [True, False, True, True, True]
 
 
 @pytest.mark.parametrize("kept", ["a trial", "a confirming training"])
@@ -93,10 +107,8 @@ def test_a_record_of_another_run_is_refused(tmp_path: Path, kept: str, other: di
     go_on(run, study)
     put(replace(own, **other))
     with pytest.raises(RunError, match="0003") as error:
-        go_on(run, study)
-    assert "does not belong here" in str(error.value)
-    with pytest.raises(RunError, match="0003"):
-        check_same_task(run, TASK)
+        check_same_data(run, study, TASK)
+    assert "other data or folds" in str(error.value)
 
 
 def test_given_files_are_compared_by_content(tmp_path: Path) -> None:
@@ -109,12 +121,12 @@ def test_given_files_are_compared_by_content(tmp_path: Path) -> None:
     go_on(run, study)
     np.savez(teacher, proba=np.tile(np.float32([0.4, 0.6]), (60, 1)))
     with pytest.raises(RunError, match=r"teacher\.npz has changed"):
-        go_on(run, study)
+        check_same_data(run, study, TASK)
 
 
 def test_another_training_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = small_study()
     run = begin(tmp_path, study)
     monkeypatch.setattr(same_data, "TRAINING_VERSION", same_data.TRAINING_VERSION + 1)
-    with pytest.raises(RunError, match="trains otherwise"):
+    with pytest.raises(RunError, match="training version"):
         go_on(run, study)

@@ -160,9 +160,6 @@ def load(args: argparse.Namespace) -> tuple[Study, Run | None]:
         run = open_run(args.resume)
         refuse_changes(args, run)
         return load_study(run.study_file, overrides, origins), run
-    if args.data is not None and not args.data.startswith("torchvision:"):
-        # the run is taken up and ensembled from other working folders too
-        overrides["data.path"] = str(Path(args.data).resolve())
     return load_study(find_space(args.space or "aug.yaml"), overrides, origins), None
 
 
@@ -226,9 +223,9 @@ def search_and_confirm(study: Study, run: Run, prepared: Prepared, screen: Scree
     from tune_digits.tune.confirm import run_confirm
     from tune_digits.tune.search import run_search
 
-    p = prepared
-    records = run_search(study, run, p.data, p.folds[study.search.fold], p.made_from, p.executor, screen)
-    board = run_confirm(study, run, p.task, p.data, p.folds, records, p.made_from, p.executor, screen)
+    data, folds, made_from, executor = prepared.data, prepared.folds, prepared.made_from, prepared.executor
+    records = run_search(study, run, data, folds[study.search.fold], made_from, executor, screen)
+    board = run_confirm(study, run, prepared.task, data, folds, records, made_from, executor, screen)
     print_board(board, screen)
 
 
