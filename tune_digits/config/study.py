@@ -218,7 +218,7 @@ class Resources(Part):
 
 
 class StudyParts(Part):
-    """A study without its trial space; `space.load_study` adds that."""
+    """A study without its trial space, which `study.load_study` adds."""
 
     data: Data = Data()
     cv: Cv = Cv()
