@@ -177,7 +177,9 @@ def main() -> int:
                 died, seconds = kill(mutant, copy)
             finally:
                 copies.put(copy)
-            state = "died" if died else f"SURVIVED{' as it says: ' + mutant.survives if mutant.survives else ''}"
+            state = (
+                "died" if died else f"SURVIVED{' as it says: ' + mutant.survives if mutant.survives else ''}"
+            )
             print(
                 f"{mutant.name:12} {state}  {seconds:.1f} s  {mutant.file}: {mutant.find[:60]!r}", flush=True
             )
