@@ -303,12 +303,3 @@ def test_without_validation_nothing_is_judged() -> None:
     state = start_training(config, IMAGES, np.arange(TRAIN), K, 0, 0, CPU)
     (report,) = fit(state, config, to_device(IMAGES, PROBA, TARGETS, CPU), torch.arange(TRAIN), seed=0)
     assert report.score is report.valid_loss is None
-
-
-def test_predicting_switches_dropout_off() -> None:
-    state, _ = training({"model": {"dropout": 0.5}})
-    images = torch.from_numpy(IMAGES[:8])
-    state.model.train()
-    first = predict_logits(state.model, images)
-    assert not state.model.training
-    torch.testing.assert_close(predict_logits(state.model, images), first, rtol=0, atol=0)

@@ -19,13 +19,11 @@ from tune_digits.ensemble.retrain import SEEDS, RetrainData, member_jobs, state_
 from tune_digits.execute.executor import Executor
 from tune_digits.execute.inline import InlineExecutor, Kept
 from tune_digits.execute.slots import Slots
-from tune_digits.learn import fusing_gain
-from tune_digits.learn.device import to_device
 from tune_digits.learn.fused import CannotFuse
 from tune_digits.learn.metrics import ACCURACY
 from tune_digits.learn.state import pack
 from tune_digits.screen import Screen
-from tune_digits.tune import fusing
+from tune_digits.tune import fusing, training
 from tune_digits.tune.confirm import ConfirmData, FoldJob, confirm_folds
 from tune_digits.tune.training import TrainingData, TrainingPlan, train, train_plans
 
@@ -120,29 +118,6 @@ def test_on_cpus_nothing_is_fused_and_nothing_measured(run, data) -> None:
     assert [len(g) for g in plan(run, jobs(1), data, executor)] == [1, 1, 1]
     assert executor.asked == []
     assert run.fusing() is None
-
-
-def test_the_best_number_is_where_the_gains_end(monkeypatch) -> None:
-    def choose(gains: dict[int, float], most: int) -> tuple[int, list[int]]:
-        monkeypatch.setattr(fusing_gain, "fusing_gain", lambda *args: gains[args[-1]])
-        best, seen = fusing_gain.best_number(None, None, None, None, most)
-        return best, list(seen)
-
-    assert choose({2: 1.8, 4: 3.0, 8: 2.9, 16: 9.9}, 20) == (4, [2, 4, 8])
-    assert choose({2: 0.6, 4: 9.9}, 20) == (1, [2])
-    assert choose({2: 1.05, 4: 1.02}, 20) == (1, [2, 4])
-    assert choose({2: 1.8, 4: 3.0, 5: 3.2}, 5) == (5, [2, 4, 5])
-    assert choose({2: 1.2, 4: 0.0}, 9) == (2, [2, 4])  # 0: out of memory
-    assert choose({}, 1) == (1, [])
-
-
-def test_the_gain_is_measured_and_leaves_everything_as_it_was(data) -> None:
-    config = configuration(epochs=9, snapshots=False)
-    on_device = to_device(data.images, data.proba, data.targets, torch.device("cpu"))
-    before = torch.random.get_rng_state()
-    gain = fusing_gain.fusing_gain(config, data.images, on_device, np.arange(N), 2)
-    assert 0.05 < gain < 20
-    assert torch.equal(before, torch.random.get_rng_state())
 
 
 def test_fused_folds_are_judged_as_folds_alone(data) -> None:
