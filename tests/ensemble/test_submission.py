@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tune_digits.data.formats import Auto
 from tune_digits.data.dataset import RowForm, Target
 from tune_digits.data.files.sample_submission import read_submission_format
+from tune_digits.data.formats import Auto
 from tune_digits.ensemble.members import Manifest, read_manifest, write_manifest
 from tune_digits.ensemble.submission import submission_frame, write_submission
 from tune_digits.errors import DataError, RunError
