@@ -6,7 +6,7 @@ import pytest
 
 from tune_digits.config import TrialConfig
 from tune_digits.errors import ConfigError
-from tune_digits.study import StudyParts
+from tune_digits.study_parts import StudyParts
 from tune_digits.validate import did_you_mean, validate
 
 

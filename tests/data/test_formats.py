@@ -176,6 +176,12 @@ def test_what_further_images_are_read_with():
     assert bengali.Options(path="x", size=8, crop=True).reading() == {"size": (8, 8), "crop": True}
 
 
+def test_a_tilde_is_the_home_folder(kannada, monkeypatch):
+    monkeypatch.setenv("HOME", str(kannada.parent))
+    assert detect("~/kannada") == "kaggle_csv"
+    assert load_task(Auto(path="~/kannada"), Cv()).name == "kannada"
+
+
 def test_what_is_of_no_format(tmp_path, refuses):
     (tmp_path / "notes.txt").write_text("hello")
     refuses(

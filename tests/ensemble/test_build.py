@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from run_samples import INLINE, confirmed_run, halves, halves_task, record, small_study
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from tune_digits.config import Ensemble, TrialConfig
 from tune_digits.data.dataset import Task
@@ -27,6 +27,7 @@ from tune_digits.ensemble.members import (
 from tune_digits.ensemble.retrain import SEEDS
 from tune_digits.ensemble.vote import hard_vote, labels_of, soft_vote
 from tune_digits.errors import RunError
+from tune_digits.learn.metrics import Metric
 from tune_digits.runs import Run
 from tune_digits.screen import Screen
 from tune_digits.study import Study
@@ -114,6 +115,23 @@ def test_members_manifest_report_and_submission_agree(confirmed, tmp_path: Path)
     assert "score" not in figures["sets"]["test"]
     assert {row["trial"] for row in report["cross_validation"]["members"]} == set(best)
     assert report["cross_validation"]["baseline"]["trial"] == 0
+
+
+def test_the_studys_metric_scores_and_is_kept_with_the_ensemble(confirmed, tmp_path: Path) -> None:
+    study, run = confirmed
+    uneven = halves(60, seed=11)
+    uneven = uneven.take(np.flatnonzero((uneven.labels[:, 0] == 0) | (np.arange(60) % 3 == 0)))
+    uneven.labels[:3] = 1  # some are wrong, so that the two scores differ
+    other = replace(study, cv=study.cv.model_copy(update={"score": "macro_recall"}))
+    report, folder = build((other, run), tmp_path, replace(TASK, holdouts={"uneven": uneven}))
+    manifest = read_manifest(folder)
+    assert manifest.metric == Metric("macro_recall")
+    labels = labels_of(soft_vote(predict_members(folder, manifest, uneven.images, CPU, 1), HEADS), HEADS)[
+        :, 0
+    ]
+    score = report["rounds"][0]["sets"]["uneven"]["score"]
+    assert score == pytest.approx(balanced_accuracy_score(uneven.labels[:, 0], labels))
+    assert score != accuracy_score(uneven.labels[:, 0], labels)
 
 
 def test_members_train_on_all_rows_with_seeds_of_their_own(

@@ -64,6 +64,20 @@ def test_each_snapshot_is_a_member_of_its_own(data, tmp_path) -> None:
         assert all(torch.equal(value, saved[name]) for name, value in state.model.state_dict().items())
 
 
+def test_the_averaged_weights_are_the_member(data, tmp_path) -> None:
+    config = configuration(
+        schedule={"name": "constant"}, train={"epochs": 2, "batch_size": 20, "ema_decay": 0.9}
+    )
+    (job,) = member_jobs([(7, config)], 1, "key")
+    train_members((job,), shared(data, tmp_path))
+    state = start_training(config, data.images, np.arange(N), 2, SEEDS, 0, torch.device("cpu"))
+    on_device = to_device(data.images, data.proba, TARGETS, torch.device("cpu"))
+    list(fit(state, config, on_device, torch.arange(N), seed=SEEDS))
+    saved, _ = disk.read_tensors(tmp_path / job.file)
+    assert all(torch.equal(value, saved[name]) for name, value in state.ema.state_dict().items())
+    assert not all(torch.equal(value, saved[name]) for name, value in state.model.state_dict().items())
+
+
 def test_without_snapshots_a_training_is_one_member() -> None:
     plain = configuration(train={"epochs": 3}, schedule={"name": "constant"})
     assert [len(job.files) for job in member_jobs([(1, plain)], 2, "key")] == [1, 1]
