@@ -60,7 +60,7 @@ ROWS: dict[str, list[Row]] = {
     ],
     "augmentation": [
         (
-            "how many times as fast as albumentations' own transforms is the batched augmentation: "
+            "speed of the batched augmentation, relative to albumentations' own transforms: "
             "nine operations; all 18",
             lambda r: (
                 f"{times_as_fast(r, 'core', 'albumentations stock')}; "
@@ -69,14 +69,14 @@ ROWS: dict[str, list[Row]] = {
             "40",
         ),
         (
-            "as albumentations with the same distributions: nine; all 18",
+            "the same, relative to albumentations with our distributions: nine; all 18",
             lambda r: (
                 f"{times_as_fast(r, 'core', 'albumentations')}; {times_as_fast(r, 'full', 'albumentations')}"
             ),
             "",
         ),
         (
-            "as kornia: nine; the 16 that kornia has",
+            "the same, relative to kornia: nine; the 16 that kornia has",
             lambda r: f"{times_as_fast(r, 'core', 'kornia')}; {times_as_fast(r, 'common', 'kornia')}",
             "5",
         ),
@@ -91,7 +91,7 @@ ROWS: dict[str, list[Row]] = {
             "under 8 %",
         ),
         (
-            "how many times as fast as a DataLoader with as many workers is the albumentations backend: "
+            "speed of the albumentations backend, relative to a DataLoader with as many workers: "
             "one worker; two",
             lambda r: "; ".join(
                 spread(r["albumentations_against_a_data_loader"][f"{n} workers"]["backend_over_data_loader"])
