@@ -10,7 +10,19 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "tune_digits"
 # lowest first; files and folders directly under the package
 ROOMS = [
-    *("__init__", "errors", "disk", "machine", "patches", "config", "validate", "data", "space", "study"),
+    *(
+        "__init__",
+        "errors",
+        "disk",
+        "machine",
+        "patches",
+        "config",
+        "validate",
+        "data",
+        "study_parts",
+        "space",
+        "study",
+    ),
     *("screen", "runs", "learn", "execute", "tune", "ensemble", "report", "cli"),
 ]
 # pure files that the driver of a search reads without torch

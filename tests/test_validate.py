@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tune_digits.config import StudyParts, TrialConfig
+from tune_digits.config import TrialConfig
 from tune_digits.errors import ConfigError
+from tune_digits.study_parts import StudyParts
 from tune_digits.validate import did_you_mean, validate
 
 

@@ -10,39 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import model_validator
 
-from tune_digits.config import Confirm, Cv, Ensemble, Part, Resources, Search, TrialConfig
-from tune_digits.data.formats import Auto, Data
+from tune_digits.config import Confirm, Cv, Ensemble, Resources, Search, TrialConfig
+from tune_digits.data.formats import Data
 from tune_digits.errors import ConfigError
 from tune_digits.space.space import Space, make_space
 from tune_digits.space.tree import flatten
+from tune_digits.study_parts import StudyParts
 from tune_digits.validate import did_you_mean, validate
 
 # keys that name files or folders
 PATHS = ("data.path", "data.root", "model.init_from", "model.weights", "loss.teacher")
-
-
-class StudyParts(Part):
-    """A study without its trial space; `load_study` adds that."""
-
-    data: Data = Auto()
-    cv: Cv = Cv()
-    search: Search = Search()
-    confirm: Confirm = Confirm()
-    ensemble: Ensemble = Ensemble()
-    resources: Resources = Resources()
-
-    @model_validator(mode="after")
-    def _fold_exists(self) -> StudyParts:
-        splits = self.cv.splits
-        if splits is None:
-            return self
-        if self.search.fold >= splits:
-            raise ValueError(f"search.fold is {self.search.fold}, but the folds are 0..{splits - 1}")
-        if self.confirm.folds is not None and self.confirm.folds > splits:
-            raise ValueError(f"confirm.folds is {self.confirm.folds}, but there are {splits} (cv)")
-        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,9 @@ def test_rare_classes():
     task.train.labels[:, 0] = 0
     task.train.labels[:10, 0] = 1
     assert findings_of(task) == []  # 95 to 10
+    exact = make_task(110)
+    exact.train.labels[:, 0] = np.arange(110) < 10
+    assert findings_of(exact) == []  # 100 to 10: not less than a tenth
     task.train.labels[9, 0] = 0
     finding = only(findings_of(task), "rare")
     assert finding.count == 1 and "'a' with 96: 'b' 9;" in finding.message

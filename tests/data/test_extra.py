@@ -1,5 +1,9 @@
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from tune_digits.config import CombinationGroups, Cv, RowGroups
 from tune_digits.data.folds.split import make_folds
@@ -109,6 +113,37 @@ def test_combinations_go_over_all_sets(kannada):
 def test_other_columns_are_empty(writers):
     columns = load(writers, joined("Dig-MNIST")).train.columns
     assert columns["writer"][30:].tolist() == [""] * 9 and columns["label"][30:33].tolist() == ["0", "1", "2"]
+
+
+def test_an_extra_folder_is_its_training_rows_and_nothing_beside_them(
+    kannada, tmp_path, write_csv, make_table
+):
+    write_csv(tmp_path / "more" / "train.csv", make_table(6, 3))
+    write_csv(tmp_path / "more" / "worse.csv", make_table(6, 3, classes=7))  # would be refused as a holdout
+    assert len(load(kannada, "../more").holdouts["more"]) == 6
+
+
+def test_extra_images_of_a_data_set_with_four_channels(tmp_path, refuses):
+    x = np.zeros((6, 4, 4, 4), np.uint8)
+    np.savez(tmp_path / "a.npz", x=x, y=np.arange(6) % 2)
+    for i in range(2):
+        (tmp_path / "more" / f"{i}").mkdir(parents=True)
+        Image.fromarray(x[0, 0]).save(tmp_path / "more" / f"{i}" / "a.png")
+    refuses(
+        lambda: load(tmp_path / "a.npz", "more"),
+        "images of 4x4x1 pixels, but those of the training set have 4x4x4",
+    )
+
+
+def test_crop_and_size_are_those_of_the_training_images(tmp_path, sample_of):
+    options = sample_of("bengali")
+    folder = Path(options.path)
+    for kind in ("train.csv", "train_image_data_0.parquet"):
+        (tmp_path / "more").mkdir(exist_ok=True)
+        shutil.copy(folder / kind, tmp_path / "more" / kind)
+    how = {"size": 8, "crop": True, "channels": 3, "extra": str(tmp_path / "more")}
+    task = load_task(type(options)(path=options.path, **how), Cv())
+    np.testing.assert_array_equal(task.holdouts["more"].images, task.train.images)
 
 
 def test_refusals(kannada, write_csv, make_table, refuses):

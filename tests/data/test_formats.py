@@ -67,7 +67,7 @@ def test_without_a_format_it_is_auto_and_takes_any_option():
     data = data_of(path="x", size=32, crop=True, transpose=True, root="y", channels=1, subset=20)
     assert isinstance(data, Auto) and data.size == (32, 32) and data.crop and data.subset == 20
     assert data_of() == Auto()
-    assert data_of(format="auto", path="x") == Auto(path="x")
+    assert data_of(format="auto", path="x") == Auto(path=str(Path("x").resolve()))
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -174,6 +174,12 @@ def test_what_further_images_are_read_with():
     assert Auto(path="torchvision:KMNIST", root="/data").reading() == {}
     assert Auto(path="torchvision:KMNIST", root="/data").given() == {"root": "/data"}
     assert bengali.Options(path="x", size=8, crop=True).reading() == {"size": (8, 8), "crop": True}
+
+
+def test_a_tilde_is_the_home_folder(kannada, monkeypatch):
+    monkeypatch.setenv("HOME", str(kannada.parent))
+    assert detect("~/kannada") == "kaggle_csv"
+    assert load_task(Auto(path="~/kannada"), Cv()).name == "kannada"
 
 
 def test_what_is_of_no_format(tmp_path, refuses):

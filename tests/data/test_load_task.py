@@ -65,6 +65,9 @@ def test_a_copy_out_of_the_cache_is_the_same_task(name, sample_of, tmp_path):
         load_task(options, Cv(), folder) for folder in (None, tmp_path / "c", tmp_path / "c")
     )
     assert plain.digests == kept.digests == again.digests
+    # two files for every set that takes a while to read
+    sets = {"kaggle_csv": 3, "bengali": 2, "image_folder": 2, "class_folders": 2}
+    assert len(list((tmp_path / "c").glob("*"))) == 2 * sets.get(name, 0)
 
 
 def test_digits_have_nothing_more_to_predict(refuses, tmp_path):

@@ -40,6 +40,20 @@ def test_colours_come_first():
     assert to_images(x).flags.c_contiguous
 
 
+def test_the_likelier_axis_of_channels_is_taken():
+    for shape, made in (
+        ((5, 3, 4, 3), (5, 3, 3, 4)),  # last before first
+        ((5, 3, 4, 4), (5, 3, 4, 4)),  # 3 before 4
+        ((5, 4, 6, 1), (5, 1, 4, 6)),
+        ((5, 4, 6, 6), (5, 4, 6, 6)),
+    ):
+        assert to_images(np.zeros(shape, np.uint8)).shape == made
+
+
+def test_floats_are_rounded_to_the_nearest_byte():
+    assert to_images(np.array([[[0.0, 0.1234], [0.5019, 1.0]]])).ravel().tolist() == [0, 31, 128, 255]
+
+
 def test_bytes_in_order_are_not_copied():
     assert np.shares_memory(to_images(X), X)
 

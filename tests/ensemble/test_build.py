@@ -167,6 +167,11 @@ def test_pseudo_labels_are_the_first_votes_sure_answers_and_train_the_members_ag
         return original(config, data, *args, **kwargs)
 
     monkeypatch.setattr(training, "train", spy)
+    written = []
+    monkeypatch.setattr(
+        "tune_digits.ensemble.build.labels_of",
+        lambda proba, heads: written.append(proba) or labels_of(proba, heads),
+    )
     report, again = build(confirmed, tmp_path / "pseudo", pseudo=cut)
     assert [r["pseudo_labels"] for r in report["rounds"]] == [0, len(rows)]
     assert len(given) == 4  # two members, twice
@@ -178,8 +183,26 @@ def test_pseudo_labels_are_the_first_votes_sure_answers_and_train_the_members_ag
     assert set(read_manifest(again).members).isdisjoint(manifest.members)
     # the submission is of the last vote
     last = soft_vote(predict_members(again, read_manifest(again), TASK.test.images, CPU, 1), HEADS)
+    assert np.abs(last - first).max() > 1e-6
+    np.testing.assert_array_equal(written[-1], last)
     names = [("left", "right")[i] for i in last.argmax(1)]
     assert pd.read_csv(again / "submission.csv")["label"].tolist() == names
+
+
+def test_members_are_of_their_images_and_of_their_labels(confirmed, tmp_path: Path) -> None:
+    """Other images alone, and other labels alone, make other members: none is taken for that of the first data."""
+    train = TASK.train
+    others = {
+        "images": replace(train, images=255 - train.images),
+        "labels": replace(train, labels=1 - train.labels),
+    }
+    first, _ = build(confirmed, tmp_path, top=1)
+    seen = {m["file"] for m in first["members"]}
+    for changed in others.values():
+        report, _ = build(confirmed, tmp_path, replace(TASK, train=changed), top=1)
+        files = {m["file"] for m in report["members"]}
+        assert not files & seen
+        seen |= files
 
 
 def test_what_is_trained_is_not_trained_again(

@@ -1,4 +1,4 @@
-"""Submissions in every form: one row per image, a column per target, a row per target; and the manifest that keeps it."""
+"""Submissions in every form: a row per image, a column per target, a row per target; and the manifest that keeps it."""
 
 from __future__ import annotations
 

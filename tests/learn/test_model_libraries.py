@@ -53,9 +53,7 @@ def assert_works(config, channels, size):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_works_on_small_images(name):
     channels, size = ((1, (28, 28)), (3, (17, 23)))[len(name) % 2]
-    model = assert_works(tv(name), channels, size)
-    last = [m for m in model.modules() if isinstance(m, nn.Linear)][-1]
-    assert last.out_features == 7
+    assert_works(tv(name), channels, size)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "swin_t"])

@@ -11,9 +11,10 @@ A list is a file NAME.toml beside this one, of entries
     find = "1 - decay"                  # what stands there, once
     replace = "decay"                   # what is planted
     test = "tests/learn/test_ema.py"    # what must fail then: anything that pytest takes
-    why = "..."                         # for a mistake that no test can see: the reason; it then counts as a survivor
+    why = "..."                         # what goes wrong then, where that is not plain
+    survives = "..."                    # for a mistake that no test can see: the reason
 
-Exit code 0 where every mistake without a `why` died.
+Exit code 0 where every mistake died that does not say why it survives.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class Mutant:
     replace: str
     test: str
     why: str = ""
+    survives: str = ""
 
 
 def read_mutants(wanted: list[str]) -> list[Mutant]:
@@ -175,7 +177,9 @@ def main() -> int:
                 died, seconds = kill(mutant, copy)
             finally:
                 copies.put(copy)
-            state = "died" if died else f"SURVIVED{' (expected: ' + mutant.why + ')' if mutant.why else ''}"
+            state = (
+                "died" if died else f"SURVIVED{' as it says: ' + mutant.survives if mutant.survives else ''}"
+            )
             print(
                 f"{mutant.name:12} {state}  {seconds:.1f} s  {mutant.file}: {mutant.find[:60]!r}", flush=True
             )
@@ -185,7 +189,7 @@ def main() -> int:
         with ThreadPoolExecutor(args.jobs) as pool:
             list(pool.map(one, mutants))
     print(f"{len(mutants) - len(survivors)} of {len(mutants)} died")
-    return int(any(not m.why for m in survivors))
+    return int(any(not m.survives for m in survivors))
 
 
 if __name__ == "__main__":

@@ -19,14 +19,13 @@ from tune_digits.ensemble.retrain import SEEDS, RetrainData, member_jobs, state_
 from tune_digits.execute.executor import Executor
 from tune_digits.execute.inline import InlineExecutor, Kept
 from tune_digits.execute.slots import Slots
-from tune_digits.learn import fusing_gain
-from tune_digits.learn.device import to_device
+from tune_digits.learn.fused import CannotFuse
 from tune_digits.learn.metrics import ACCURACY
 from tune_digits.learn.state import pack
 from tune_digits.screen import Screen
-from tune_digits.tune import fusing
+from tune_digits.tune import fusing, training
 from tune_digits.tune.confirm import ConfirmData, FoldJob, confirm_folds
-from tune_digits.tune.training import TrainingData, train
+from tune_digits.tune.training import TrainingData, TrainingPlan, train, train_plans
 
 N = 60
 SLOTS = Slots(1, 0, 1)
@@ -121,29 +120,6 @@ def test_on_cpus_nothing_is_fused_and_nothing_measured(run, data) -> None:
     assert run.fusing() is None
 
 
-def test_the_best_number_is_where_the_gains_end(monkeypatch) -> None:
-    def choose(gains: dict[int, float], most: int) -> tuple[int, list[int]]:
-        monkeypatch.setattr(fusing_gain, "fusing_gain", lambda *args: gains[args[-1]])
-        best, seen = fusing_gain.best_number(None, None, None, None, most)
-        return best, list(seen)
-
-    assert choose({2: 1.8, 4: 3.0, 8: 2.9, 16: 9.9}, 20) == (4, [2, 4, 8])
-    assert choose({2: 0.6, 4: 9.9}, 20) == (1, [2])
-    assert choose({2: 1.05, 4: 1.02}, 20) == (1, [2, 4])
-    assert choose({2: 1.8, 4: 3.0, 5: 3.2}, 5) == (5, [2, 4, 5])
-    assert choose({2: 1.2, 4: 0.0}, 9) == (2, [2, 4])  # 0: out of memory
-    assert choose({}, 1) == (1, [])
-
-
-def test_the_gain_is_measured_and_leaves_everything_as_it_was(data) -> None:
-    config = configuration(epochs=9, snapshots=False)
-    on_device = to_device(data.images, data.proba, data.targets, torch.device("cpu"))
-    before = torch.random.get_rng_state()
-    gain = fusing_gain.fusing_gain(config, data.images, on_device, np.arange(N), 2)
-    assert 0.05 < gain < 20
-    assert torch.equal(before, torch.random.get_rng_state())
-
-
 def test_fused_folds_are_judged_as_folds_alone(data) -> None:
     folds = {i: Fold(i, np.delete(np.arange(N), np.arange(i, N, 3)), np.arange(i, N, 3)) for i in range(3)}
     outside = {"other": (data.images[:9], np.zeros((9, 1), np.int64))}
@@ -184,3 +160,22 @@ def test_fused_members_are_saved_as_members_alone_and_taken_up_again(data, tmp_p
             fused = member(tmp_path / way, job.file)
             assert max((alone[k].double() - fused[k].double()).abs().max() for k in alone) < 1e-4
     assert not any(file.exists() for file in files)
+
+
+def test_only_what_cannot_be_fused_is_trained_separately(data, monkeypatch) -> None:
+    """A mistake in the fused step is raised, and not covered up by trainings one after the other."""
+    config = TrialConfig.model_validate(configuration(epochs=1))
+    parts = [TrainingPlan(np.arange(N), seed, 0) for seed in (1, 2)]
+
+    def raising(error: Exception) -> list[str]:
+        def fused(*args: Any) -> Any:
+            raise error
+
+        monkeypatch.setattr(training, "_train_fused", fused)
+        return [type(state).__name__ for state, _ in train_plans(config, data, parts, SLOTS)]
+
+    for expected in (CannotFuse("other lengths"), torch.OutOfMemoryError("too large")):
+        assert raising(expected) == ["TrainState", "TrainState"]
+    for mistake in (ValueError("a mistake"), RuntimeError("another")):
+        with pytest.raises(type(mistake), match=str(mistake)):
+            raising(mistake)

@@ -1,7 +1,7 @@
 """The configuration, validated once here and trusted everywhere below.
 
 A study (one YAML file) says what data to use, how to fold them, how to search, and the space of trials. The options
-of its data stand with the readers (`data/formats.py`), and the study as a whole in `study.py`.
+of its data stand with the readers (`data/formats.py`), and the study as a whole in `study_parts.py` and `study.py`.
 A trial's configuration is one tree, `TrialConfig`; the search space is that same tree with domains at its
 leaves (see `space/`). All models are frozen and refuse unknown keys.
 

@@ -86,7 +86,7 @@ def _run_trial(run: TrialRun, key: str, deadline: float | None) -> bool:
 
 
 def start_inline(resources: Resources) -> InlineExecutor:
-    """One training at a time with the cores that the study gives it. Raises ConfigError where it wants more than are here."""
+    """One training at a time, with the cores that the study gives it. Raises ConfigError where these are not here."""
     one = resources.model_copy(update={"max_concurrent": 1})
     return InlineExecutor(plan_slots(one, available_cores(), gpus_here()))
 

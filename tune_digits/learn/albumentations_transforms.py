@@ -127,8 +127,8 @@ class WhiteNoise(A.GaussNoise):
         return {"noise_map": self.random_generator.standard_normal(image.shape, dtype=np.float32) * sigma}
 
     def apply(self, img: np.ndarray, noise_map: np.ndarray, **params: Any) -> np.ndarray:
-        noisy: np.ndarray = np.clip(img + noise_map, 0, 255)
-        return np.rint(noisy).astype(np.uint8)
+        noisy: np.ndarray = np.rint(np.clip(img + noise_map, 0, 255))
+        return noisy.astype(np.uint8)
 
 
 class Cutout(A.ImageOnlyTransform):

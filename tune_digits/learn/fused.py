@@ -54,12 +54,12 @@ def why_apart(config: TrialConfig) -> str | None:
 def fit_fused(
     trainings: Sequence[Training], config: TrialConfig, data: DeviceData, *, workers: int = 1
 ) -> Iterator[list[EpochReport]]:
-    """Train all the states in place and in step, yielding after each epoch the reports in the order of the trainings.
+    """Train all the states in place, step by step together, yielding after each epoch the reports in their order.
 
-    Each learns what `fit` would have taught it, up to rounding; on a GPU dropout draws other masks. A training whose
-    loss is no longer finite keeps its place, and its report stays what it was. seconds: a training's share of the time.
-    All must have the same number of steps in an epoch, and stand at the same epoch. Raises CannotFuse where they do
-    not, and where `why_apart` names a reason.
+    Each ends with the weights that `fit` would have given it, up to rounding; on a GPU dropout draws other masks. A
+    training whose loss is no longer finite stays among the others, and its last report is yielded again. seconds: the
+    time of all divided by their number. All must have the same number of steps in an epoch, and be at the same epoch.
+    Raises CannotFuse where they are not, and where `why_apart` names a reason.
     """
     if reason := why_apart(config):
         raise CannotFuse(reason)
@@ -77,8 +77,8 @@ def fit_fused(
 class _SideBySide:
     """The trainings' tensors stacked, as `loop.Networks`.
 
-    Between the constructor and `separate` the tensors of each training's networks are views of the stacked ones: a
-    change of one is a change of the other.
+    From here until `separate` the tensors of each training's networks are views of the stacked ones, so that a change
+    of either changes both.
     """
 
     def __init__(self, trainings: Sequence[Training], setup: Setup) -> None:
@@ -145,7 +145,7 @@ class _SideBySide:
             )
             return losses.reduce(each, config.loss, epoch)
 
-        # randomness="error": a layer that draws for itself would not draw what it draws alone
+        # randomness="error" by default: a layer that draws random numbers would not draw those of a single training
         result: Tensor = torch.func.vmap(loss, in_dims=(0, 0, 0, 0, 0, 0, 0 if teachers else None))(
             {name: whole[chosen] for name, whole in self.weights.items()},
             buffers,
@@ -175,14 +175,14 @@ class _SideBySide:
     # ── the optimizers' memory ──
 
     def _parameters(self) -> Iterator[tuple[Tensor, list[tuple[torch.optim.Optimizer, nn.Parameter]]]]:
-        """Each stacked parameter that is trained, with every training's optimizer and its own of that name."""
+        """Each stacked parameter that is trained, with the optimizer and the parameter of every training."""
         for name, whole in self.weights.items():
             if whole.requires_grad:
                 states = [t.state for t in self.trainings]
                 yield whole, [(state.optimizer, state.model.get_parameter(name)) for state in states]
 
     def _gather_optimizer(self) -> None:
-        """Take over what the trainings' optimizers remember of earlier epochs."""
+        """Stack the state of the trainings' own optimizers, if they have one from earlier epochs."""
         for whole, own in self._parameters():
             remembered = [optimizer.state[p] for optimizer, p in own if p in optimizer.state]
             for key, value in (remembered[0] if remembered else {}).items():
@@ -192,7 +192,7 @@ class _SideBySide:
                 )
 
     def _share_optimizer(self) -> None:
-        """Let the trainings' optimizers remember what the common one does, so that each state is whole."""
+        """Give each training's own optimizer its slice of the common state, so that it can be saved."""
         for whole, own in self._parameters():
             for i, (optimizer, p) in enumerate(own):
                 optimizer.state[p] = {

@@ -1,7 +1,7 @@
-"""The training loop: the steps of an epoch, what follows an epoch, and its report.
+"""The training loop: the steps of an epoch, what is done after an epoch, and its report.
 
-It trains G networks that take every step together. G is 1 in `fit`; in `fused` several trainings of one configuration
-stand side by side. What one network and several do differently is behind `Networks`; everything else is here, once.
+It trains G networks that take every step together: one in `fit`, several of one configuration in `fused`. `Networks` is
+what these two do differently; everything else is here.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Setup:
 class Training:
     """One training: the state that it changes, its rows int64 (n,) of the data, and what seeds it.
 
-    valid_rows: int64 (m,), the rows that it is judged on after each epoch; None = it is not judged.
+    valid_rows: int64 (m,), the rows that it is validated on after each epoch; None = no validation.
     """
 
     state: TrainState
@@ -89,7 +89,7 @@ def run_epochs(
     """Train until every training `is_over`, yielding after each epoch the last report of each, in order.
 
     All trainings have the same number of steps in an epoch and stand at the same epoch. One whose loss is no longer
-    finite keeps its place beside the others, and its report stays what it was. seconds: the G-th part of the time.
+    finite stays among the others, and its last report is yielded again. seconds: the time of all divided by G.
     """
     train = setup.config.train
     while not all(is_over(t.state.history, train) for t in trainings):
@@ -149,7 +149,7 @@ def _batches(training: Training, setup: Setup, epoch: int, purpose: int, rows: T
 
 
 def _average_epoch(training: Training, setup: Setup, epoch: int) -> None:
-    """Where SWA has begun, take the weights at an epoch's end into its average, and give that its own statistics."""
+    """Once SWA has begun, include the weights at the end of this epoch in its average, and renew its statistics."""
     state, rows, train = training.state, training.rows, setup.config.train
     if state.swa is None or epoch + 1 < swa_begins(train.epochs, train.swa_start):
         return
@@ -163,7 +163,7 @@ def _average_epoch(training: Training, setup: Setup, epoch: int) -> None:
 
 
 def _end_epoch(training: Training, setup: Setup, epoch: int, loss: float, lr: float, seconds: float) -> None:
-    """Judge the weights, write down the report, and keep the weights where the schedule's cycle has ended."""
+    """Validate the weights, add the report to the history, and keep a snapshot at the end of a schedule's cycle."""
     state, started = training.state, time.perf_counter()
     valid_loss = value = None
     if training.valid_rows is not None:

@@ -65,7 +65,7 @@ def warm() -> None:
 
 @contextlib.contextmanager
 def quick_imports() -> Iterator[None]:
-    """Import much at once without the garbage collector, which would walk all of it again and again and find nothing."""
+    """Import much at once without the garbage collector, which would search all of it again and again for nothing."""
     gc.disable()
     try:
         yield

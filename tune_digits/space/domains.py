@@ -91,7 +91,7 @@ class Range:
             step_or_none = None if self.log else self.step
             value = trial.suggest_float(name, self.low, self.high, step=step_or_none, log=self.log)
         # Optuna has no steps on a logarithmic scale, and writes 3 * 0.05 as 0.15000000000000002
-        return value if self.step is None else self.nearest(value)
+        return self.nearest(value)
 
     def __str__(self) -> str:
         step = "" if self.step is None else f" step {_shown(self.step)}"

@@ -45,8 +45,9 @@ def given_files(study: Study) -> dict[str, str]:
 
 
 def check_same_data(run: Run, study: Study, whole: Task) -> None:
-    """Raise RunError, saying what differs, unless data and given files are those that the run was begun with, and all its
-    records were made from them.
+    """Raise RunError, saying what differs, unless data and given files are those that the run was begun with.
+
+    Each of its records is compared too.
 
     whole: all the data, before a subset is drawn.
     """

@@ -79,7 +79,7 @@ class SearchTrials:
 
 
 def state_at_end(history: list[EpochReport], train: Train) -> State:
-    """How a trial with these epochs, one at least, came to its end: by its last epoch, its own rule, or the scheduler."""
+    """How a trial with these epochs, one or more, came to its end: by the last epoch, its own rule or the scheduler."""
     if is_over(history, train):
         return "finished" if len(history) == train.epochs and not diverged(history) else "ended"
     return "pruned"

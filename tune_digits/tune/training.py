@@ -129,7 +129,10 @@ def train(
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
-    """One of several trainings of a configuration: its rows int64 (n,), its seed and fold, and where its state is saved."""
+    """One of several trainings of a configuration.
+
+    rows: int64 (n,) to train on. state_file: where its state is saved while it lasts; None = nowhere.
+    """
 
     rows: np.ndarray
     seed: int
@@ -206,7 +209,10 @@ def _train_fused(
 
 @dataclass(frozen=True, slots=True)
 class TrialData:
-    """What all trials of a search share. train_rows, valid_rows: int64 (n,) of the one fold; run_path: its run folder."""
+    """What all trials of a search share.
+
+    train_rows, valid_rows: int64 (n,) of the one fold. run_path: the run folder.
+    """
 
     training: Stored[TrainingData]
     train_rows: np.ndarray

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from tune_digits.data.files import pixel_csv
 from tune_digits.data.files.cache import cached
 from tune_digits.data.files.pixel_csv import read_pixel_csv
 
@@ -116,7 +117,7 @@ def test_failed_parse_keeps_nothing(source, tmp_path):
     assert not (tmp_path / "cache").exists()
 
 
-def test_pixel_table_from_the_cache_is_the_same(tmp_path, write_csv, make_table):
+def test_pixel_table_from_the_cache_is_the_same(tmp_path, write_csv, make_table, monkeypatch):
     path = write_csv(tmp_path / "train.csv.gz", make_table(30, 3))
     parsed, kept, again = (read_pixel_csv(path, folder) for folder in (None, tmp_path / "c", tmp_path / "c"))
     for other in (kept, again):
@@ -127,6 +128,9 @@ def test_pixel_table_from_the_cache_is_the_same(tmp_path, write_csv, make_table)
     read_pixel_csv(path, tmp_path / "c")
     assert before == {f.name: f.stat().st_mtime_ns for f in (tmp_path / "c").iterdir()}
     assert len(before) == 2
+    monkeypatch.setattr(pixel_csv, "READER", "pixel_csv-later")
+    read_pixel_csv(path, tmp_path / "c")
+    assert len(list((tmp_path / "c").iterdir())) == 4
 
 
 def test_two_processes_at_once(tmp_path, write_csv, make_table):

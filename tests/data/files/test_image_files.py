@@ -152,6 +152,13 @@ def test_kept_copies_follow_the_content_and_the_options(tmp_path, monkeypatch):
     assert len(calls) == 1  # neither name nor time matters
     read(tmp_path, "b.png", conversion=Conversion((4, 4), None, resize=True), cache=cache)
     assert len(calls) == 2
+    read(tmp_path, "b.png", conversion=Conversion((4, 4), 3, resize=True), cache=cache)
+    assert len(calls) == 3
+    read(tmp_path, "b.png", cache=cache)
+    assert len(calls) == 3
+    monkeypatch.setattr(image_files, "READER", "image_files-later")
+    read(tmp_path, "b.png", cache=cache)
+    assert len(calls) == 4
     pixels = grey()
     save(tmp_path / "b.png", pixels)
     np.testing.assert_array_equal(read(tmp_path, "b.png", cache=cache)[0, 0], pixels)
@@ -252,7 +259,9 @@ def test_too_much_for_the_memory_is_said_before_it_is_asked_for(tmp_path, refuse
 def test_several_sizes_need_data_size(tmp_path, refuses):
     save(tmp_path / "a.png", grey())
     save(tmp_path / "b.png", grey(7, 6))
-    refuses(lambda: read(tmp_path, "a.png", "b.png"), "row 2", "7x6", "6x6", "Give data.size")
+    refuses(
+        lambda: read(tmp_path, "a.png", "b.png"), "of several sizes", "row 2", "7x6", "6x6", "Give data.size"
+    )
     refuses(
         lambda: read(tmp_path, "b.png", conversion=Conversion((6, 6), 1, resize=False)),
         "7x6 pixels, but 6x6",

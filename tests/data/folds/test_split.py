@@ -140,6 +140,44 @@ def test_the_first_repeat_is_the_single_cross_validation(kind):
         np.testing.assert_array_equal(a.valid_idx, b.valid_idx)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_repeat_of_one_seed_is_a_cross_validation_of_a_near_one(kind):
+    labels, groups, twice = of_kind(kind, repeats=2)
+    for seed in (1, 2):
+        cv = Cv(kind=kind, seed=seed, groups="writer" if kind in GROUPED else None)
+        for a, b in zip(twice[5:], make_folds(labels, groups, cv), strict=True):
+            assert not np.array_equal(a.valid_idx, b.valid_idx)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_seed_decides_holdouts_too(kind):
+    labels, groups, (first,) = of_kind(kind, holdout=0.3)
+    cv = {"kind": kind, "holdout": 0.3, "groups": "writer" if kind in GROUPED else None}
+    (again,), (other,) = (make_folds(labels, groups, Cv(seed=seed, **cv)) for seed in (0, 1))
+    np.testing.assert_array_equal(first.valid_idx, again.valid_idx)
+    assert not np.array_equal(first.valid_idx, other.valid_idx)
+
+
+def test_whole_groups_are_stratified_by_their_class():
+    """60 groups of four rows, a third of them of class 1: grouped deals them by chance, stratified_grouped evenly."""
+    groups = np.arange(240) // 4
+    labels = (groups % 3 == 0).astype(np.int64)[:, None]
+
+    def unevenness(kind):
+        split = make_folds(labels, groups, Cv(kind=kind, groups="g", seed=3))
+        return np.ptp([labels[f.valid_idx].sum() for f in split])
+
+    assert unevenness("stratified_grouped") == unevenness("auto") == 0 < unevenness("grouped")
+
+
+def test_rows_beside_lone_groups_are_stratified_by_their_own_class():
+    """The first 40 rows are one group with all of class 2; the rest are groups of four of class 0 or 1."""
+    labels = np.r_[np.full(40, 2), np.zeros(120), np.ones(40)].astype(np.int64)[:, None]
+    groups = np.r_[np.zeros(40), 1 + np.arange(160) // 4].astype(np.int64)
+    split = make_folds(labels, groups, Cv(folds=5, groups="g", lone_groups="train"))
+    assert [np.bincount(labels[f.valid_idx, 0]).tolist() for f in split] == [[24, 8]] * 5
+
+
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.6])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_holdout_is_one_fold_of_that_share_per_repeat(kind, share):
@@ -205,6 +243,11 @@ def test_a_column_of_folds_says_who_validates_where():
         np.testing.assert_array_equal(
             np.sort(np.concatenate([fold.train_idx, fold.valid_idx])), np.arange(60)
         )
+    as_pandas_writes = np.array(["1.0", "-1.0", "0.0"] * 20)
+    split = make_folds(
+        labels, None, Cv(fold_column="fold"), columns={"fold": as_pandas_writes[RNG.permutation(60)]}
+    )
+    assert len(split) == 2 and sum(len(f.valid_idx) for f in split) == 40
     names = make_folds(labels, None, Cv(fold_column="f"), columns={"f": np.array(["b", "a"] * 30)})
     assert names[0].valid_idx.tolist() == list(range(1, 60, 2))
 
@@ -261,6 +304,10 @@ def test_folds_by_combination_validate_what_was_never_trained_on(seed):
         assert not set(groups[fold.train_idx]) & set(groups[fold.valid_idx])
         for column in labels.T:
             assert set(column[fold.train_idx]) == set(column)
+    counts = np.stack([np.bincount(labels[f.valid_idx, 0], minlength=6) for f in split])
+    # no combination can be dealt evenly, since each validates as a whole; the roots, which have most classes, are as
+    # even as that allows: their counts differ by 15 to 19, and by 58 and more where nothing is stratified
+    assert np.ptp(counts, axis=0).max() < 25
     with pytest.raises(DataError, match=r"without class 5.*cv\.lone_groups: train"):
         make_folds(labels, groups, Cv(folds=4, groups={"combination": True}))
 

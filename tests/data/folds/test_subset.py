@@ -37,3 +37,9 @@ def test_subset_repeats_by_seed_and_may_be_everything():
     np.testing.assert_array_equal(subset_rows(LABELS, GROUPS, 400, 0), np.arange(400))
     with pytest.raises(DataError, match=r"data.subset is 401, .* 400"):
         subset_rows(LABELS, None, 401, 0)
+
+
+def test_several_targets_are_drawn_evenly_by_combination():
+    labels = np.stack([np.arange(240) % 2, np.arange(240) // 2 % 3], axis=1)
+    rows = subset_rows(labels, None, 30, seed=0)
+    assert np.bincount(labels[rows] @ [3, 1]).tolist() == [5] * 6

@@ -31,3 +31,20 @@ def test_the_table_counts_what_validates():
     words = describe_folds(split, train, cv)
     assert words.startswith("16 folds in 4 repeats, of whole groups (")
     assert words.endswith(f"{never} rows train in every fold and never validate")
+
+
+def words_of(**cv):
+    labels = (np.arange(60) % 2)[:, None]
+    columns = {"fold": np.array(["0", "1", "2", "-1"] * 15)}
+    targets = (Target("label", ("a", "b")),)
+    train = Labelled(np.zeros((60, 1, 2, 2), np.uint8), labels, np.arange(60), targets, columns=columns)
+    cv = Cv(**cv)
+    return describe_folds(make_folds(labels, None, cv, targets, columns), train, cv)
+
+
+def test_how_folds_were_made_is_said():
+    assert words_of() == "5 folds, stratified by class"
+    assert words_of(kind="random", repeats=2) == "10 folds in 2 repeats, dealt by chance"
+    assert words_of(holdout=0.2) == "1 fold, stratified by class"
+    by_column = "3 folds, by the column 'fold'; 15 rows train in every fold and never validate"
+    assert words_of(fold_column="fold") == by_column

@@ -139,8 +139,20 @@ def test_kept_copies(graphemes, tmp_path, monkeypatch):
     assert len(calls) == 2  # train and test, once
     np.testing.assert_array_equal(first.train.images, again.train.images)
     assert again.train.ids.tolist() == first.train.ids.tolist()
-    load(graphemes, tmp_path / "cache", size=4)
-    assert len(calls) == 4
+    for n, options in enumerate(({"size": 4}, {"size": 4, "crop": True}, {"channels": 3}), start=2):
+        for _ in range(2):
+            load(graphemes, tmp_path / "cache", **options)
+            assert len(calls) == 2 * n
+    monkeypatch.setattr(bengali, "READER", "parquet_images-later")
+    load(graphemes, tmp_path / "cache")
+    assert len(calls) == 10
+    write_part(
+        graphemes / "test_image_data_0.parquet",
+        [f"Test_{i}" for i in range(3)],
+        RNG.integers(0, 99, (3, 6, 6)),
+    )
+    load(graphemes, tmp_path / "cache")
+    assert len(calls) == 11  # the test part alone
 
 
 def test_new_images_are_read_as_the_training_images_were(graphemes, tmp_path, refuses):
@@ -153,6 +165,44 @@ def test_new_images_are_read_as_the_training_images_were(graphemes, tmp_path, re
     images, _ = unlabelled(part, (3, 6, 6))
     assert images.shape == (12, 3, 6, 6)
     refuses(lambda: unlabelled(graphemes, (1, 8, 8)), "6x6 pixels", "trained on 8x8")
+
+
+def test_new_images_are_cropped_as_the_training_images_were(tmp_path, write_csv):
+    ink = np.full((4, 16, 16), 255, np.uint8)
+    for i, image in enumerate(ink):
+        image[2 : 5 + i, 9:12] = 0
+    write_part(tmp_path / "train_image_data_0.parquet", list("abcd"), ink)
+    write_part(tmp_path / "test_image_data_0.parquet", list("efgh"), ink)
+    write_csv(
+        tmp_path / "train.csv", [["image_id", HEADS[0]], *([name, i % 2] for i, name in enumerate("abcd"))]
+    )
+    whole = load(tmp_path, size=16).train.images
+    np.testing.assert_array_equal(whole[:, 0], ink)
+    cut = load(tmp_path, size=16, crop=True).train.images
+    assert ((cut < 128).sum(axis=(1, 2, 3)) > 2 * (whole < 128).sum(axis=(1, 2, 3))).all()
+    np.testing.assert_array_equal(unlabelled(tmp_path, (1, 16, 16), size=16, crop=True)[0], cut)
+    colour = load(tmp_path, size=16, crop=True, channels=3).train.images
+    np.testing.assert_array_equal(colour, np.repeat(cut, 3, axis=1))
+
+
+def test_further_sets_are_holdouts_by_the_training_sets_classes(graphemes, write_csv, refuses):
+    (graphemes / "class_map.csv").unlink()
+    pixels = RNG.integers(0, 256, (2, 6, 6), dtype=np.uint8)
+    write_part(graphemes / "more_image_data_0.parquet", ["m0", "m1"], pixels)
+    write_csv(graphemes / "more.csv", [["image_id", *HEADS], ["m1", 3, 2, 1], ["m0", 1, 2, 1]])
+    more = load(graphemes).holdouts["more"]
+    assert more.labels.tolist() == [[3, 2, 1], [1, 2, 1]]  # and not their places among the set's own classes
+    np.testing.assert_array_equal(more.images[:, 0], pixels[::-1])
+    assert load(graphemes, extra=()).holdouts == {}
+    write_csv(graphemes / "more.csv", [["image_id", *HEADS], ["m1", 3, 2, 1], ["m0", 9, 2, 1]])
+    refuses(lambda: load(graphemes), "more.csv, row 2", "'9' does not occur")
+
+
+def test_a_part_without_a_table_of_labels_is_no_holdout(graphemes, write_csv):
+    write_part(graphemes / "more_image_data_0.parquet", ["m0"], np.zeros((1, 6, 6), np.uint8))
+    assert load(graphemes).holdouts == {}
+    write_csv(graphemes / "more.csv", [["image_id", HEADS[0]], ["m0", 1]])
+    assert load(graphemes).holdouts == {}
 
 
 # ── shapes ───────────────────────────────────────────────────────────────────────────────────────────
@@ -200,6 +250,15 @@ def test_a_crop_keeps_proportions_passes_over_lines_at_the_edge_and_leaves_blank
         shaped(lined, 32, 32, True), shaped(drawing(137, 236, (60, 90, 20, 50)), 32, 32, True)
     )
     assert (shaped(np.full((137, 236), 255, np.uint8), 32, 32, True) == 255).all()
+
+
+def test_a_size_is_height_and_width_with_and_without_a_crop():
+    pixels = RNG.integers(0, 256, (10, 20), dtype=np.uint8)
+    expected = np.asarray(Image.fromarray(pixels).resize((6, 4), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(shaped(pixels, 4, 6, crop=False), expected)
+    cut = shaped(drawing(137, 236, (40, 80, 20, 60)), 32, 64, crop=True) < 128  # a square
+    ys, xs = np.flatnonzero(cut.any(1)), np.flatnonzero(cut.any(0))
+    assert cut.shape == (32, 64) and abs(np.ptp(ys) - np.ptp(xs)) <= 1 and np.ptp(ys) > 20
 
 
 # ── what is refused ──────────────────────────────────────────────────────────────────────────────────

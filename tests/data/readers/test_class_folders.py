@@ -94,6 +94,18 @@ def test_class_folders_directly_and_further_sets(scans, tmp_path):
     assert load(scans, extra=()).holdouts == {}
 
 
+def test_all_sets_follow_the_training_images(scans):
+    colour = Image.fromarray(RNG.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+    for place in ("test/0.png", "val/9/a.png"):
+        (scans / place).parent.mkdir(parents=True, exist_ok=True)
+        colour.save(scans / place)
+    task = load(scans)
+    assert task.test.images.shape == (4, 1, 4, 4) and task.holdouts["val"].images.shape == (1, 1, 4, 4)
+    sized = load(scans, size=[6, 8], channels=3)
+    shapes = [d.images.shape[1:] for d in (sized.train, sized.test, sized.holdouts["val"])]
+    assert shapes == [(3, 6, 8)] * 3
+
+
 def test_a_test_folder_of_class_folders_is_scored(tmp_path, scans):
     for path in (scans / "test").iterdir():
         path.unlink()

@@ -17,6 +17,7 @@ def test_digits_are_scikit_learns():
         np.testing.assert_array_equal(part.labels[:, 0], bunch.target[part.ids])
     assert (task.train.images.min(), task.train.images.max()) == (0, 255)
     np.testing.assert_array_equal(np.sort(np.concatenate([task.train.ids, task.test.ids])), np.arange(1797))
+    assert (np.diff(task.train.ids) > 0).all() and (np.diff(task.test.ids) > 0).all()  # scikit-learn's order
     np.testing.assert_array_equal(task.submission.ids, task.test.ids)
     share = np.bincount(task.test.labels[:, 0]) / np.bincount(bunch.target)
     assert np.abs(share - 0.2).max() < 0.01

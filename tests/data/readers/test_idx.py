@@ -77,6 +77,11 @@ def test_transposed(tmp_path, make_idx):
     images, ids = load_unlabelled(tmp_path, (1, 2, 4), data=Auto(transpose=True))
     np.testing.assert_array_equal(images, upright.test.images)
     np.testing.assert_array_equal(ids, np.arange(6))
+    (tmp_path / "t10k-labels-idx1-ubyte").unlink()
+    np.testing.assert_array_equal(load(tmp_path, transpose=True).test.images, upright.test.images)
+    make_idx(tmp_path / "more", "emnist-letters-", side=(4, 2))
+    one_of_several = load(tmp_path / "more" / "emnist-letters-train-images-idx3-ubyte", transpose=True)
+    np.testing.assert_array_equal(one_of_several.train.images, upright.train.images)
 
 
 def test_without_test_labels_or_test(tmp_path, make_idx):

@@ -128,6 +128,28 @@ def test_further_images_join_the_training_in_its_size_and_channels(leaves, write
     )
 
 
+def test_the_label_is_the_column_that_the_sample_names(leaves, write_csv):
+    rows = "".join(f"images/{i}.{('png', 'bmp', 'gif')[i % 3]},x,kind{i % 2}\n" for i in range(9))
+    write_csv(leaves / "train.csv", "image,label,sort\n" + rows)
+    write_csv(
+        leaves / "sample_submission.csv", "image,sort\n" + "".join(f"images/t{i}.png,0\n" for i in range(3))
+    )
+    task = load(leaves)
+    assert task.targets[0].classes == ("kind0", "kind1")
+    assert task.submission.form.label_columns == ("sort",)
+
+
+def test_labelled_test_images_and_further_tables_follow_the_training_images(leaves, write_csv):
+    for i in range(0, 9, 3):
+        save(leaves / f"images/{i}.png", colour=False)
+    labelled = "image,label\n" + "".join(f"images/t{i}.png,rust\n" for i in range(3))
+    write_csv(leaves / "test.csv", labelled)
+    write_csv(leaves / "more.csv", labelled)
+    task = load(leaves)  # the training images are grey, the others are not
+    assert [d.images.shape[1] for d in (task.train, task.test, task.holdouts["more"])] == [1, 1, 1]
+    assert task.holdouts["more"].labels[:, 0].tolist() == task.test.labels[:, 0].tolist() == [2, 2, 2]
+
+
 def test_a_test_table_with_labels_is_scored(leaves, write_csv):
     write_csv(leaves / "test.csv", "image,label\n" + "".join(f"images/t{i}.png,rust\n" for i in range(3)))
     assert load(leaves).test.labels[:, 0].tolist() == [2, 2, 2]

@@ -1,4 +1,5 @@
 import gzip
+import io
 import re
 import zipfile
 
@@ -7,6 +8,7 @@ import pytest
 from data_files import write_kannada
 
 from tune_digits.config import Cv, RowGroups
+from tune_digits.data.files import pixel_csv
 from tune_digits.data.files.pixel_csv import read_pixel_csv
 from tune_digits.data.formats import Auto
 from tune_digits.data.load import load_task
@@ -99,7 +101,11 @@ def test_holdouts_by_name_or_none(kannada, write_csv, make_table):
 def test_labelled_test_file_is_scored(kannada, write_csv, make_table):
     write_csv(kannada / "test.csv.gz", make_table(6, 3, classes=3))
     (kannada / "sample_submission.csv").unlink()
-    np.testing.assert_array_equal(load(kannada).test.labels[:, 0], [0, 1, 2, 0, 1, 2])
+    test = load(kannada).test
+    np.testing.assert_array_equal(test.labels[:, 0], [0, 1, 2, 0, 1, 2])
+    np.testing.assert_array_equal(
+        test.ids, np.arange(1, 7)
+    )  # without a column of ids they are counted from 1
 
 
 def test_columns_may_stand_anywhere(tmp_path, write_csv, make_table):
@@ -152,7 +158,7 @@ def test_zipped_as_kaggle_serves_it(tmp_path, write_csv, make_table, suffix):
 
 
 def test_columns_are_kept(tmp_path, write_csv):
-    text = "writer,label,pixel0,image_id\nann,1,5,a\n,0,6,b\n"
+    text = "writer,label,pixel0,image_id\n ann ,1,5,a\n,0,6,b \n"
     train = load(write_csv(tmp_path / "train.csv", text)).train
     assert {name: values.tolist() for name, values in train.columns.items()} == {
         "writer": ["ann", ""],
@@ -403,6 +409,15 @@ def test_messages_count_rows_the_same_everywhere(tmp_path, write_csv, refuses):
         with pytest.raises(DataError) as caught:
             load(path)
         assert re.search(r"row (\d+)", str(caught.value)).group(1) == "3"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 100])
+def test_hexadecimal_numbers_are_seen_over_the_edge_of_two_reads(size):
+    for content, found in ((b"1,2\n0x1,7", True), (b"1,0X", True), (b"1,20\n10,7", False)):
+        file = pixel_csv._Hexadecimal(io.BytesIO(content))
+        while file.read(size):
+            pass
+        assert file.found == found
 
 
 def test_hexadecimal_is_no_harm_in_a_label(tmp_path):

@@ -49,8 +49,9 @@ def elastic_basis(height: int, width: int) -> Tensor:
     nodes = elastic_nodes(height, width)
     count = math.prod(nodes)
     impulses = torch.eye(count).view(1, count, *nodes)
-    weights: Tensor = F.interpolate(impulses, (height, width), mode="bicubic", align_corners=True)[0]
-    return weights / weights.norm(dim=0)
+    weights = F.interpolate(impulses, (height, width), mode="bicubic", align_corners=True)[0]
+    norms: Tensor = weights.norm(dim=0)
+    return weights / norms
 
 
 # ── the positions that are read ─────────────────────────────────────────────────────────────────────────

@@ -21,10 +21,10 @@ def lean_cnn(config: LeanCnn, channels: int, height: int, width: int, classes: i
     inputs = channels
     for stage in range(3):
         outputs = config.width * 2**stage
-        for place in range(config.depth):
+        for index in range(config.depth):
             # BatchNorm subtracts a bias again
             layers.append(nn.Conv2d(inputs, outputs, 3, padding=1, bias=config.conv_bias))
-            if stage < 2 and place == config.depth - 1:
+            if stage < 2 and index == config.depth - 1:
                 # before the norm, as in airbench: BatchNorm and ReLU then touch a quarter of the positions,
                 # 1.1 times as many images per second on one CPU core
                 layers.append(halving(config.blur_pool))

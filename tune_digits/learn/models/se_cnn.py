@@ -20,9 +20,9 @@ def se_cnn(config: SeCnn, channels: int, height: int, width: int, classes: int) 
     layers: list[nn.Module] = []
     inputs = channels
     for stage in ((w, w, w), (2 * w, 2 * w, 2 * w), (4 * w, 4 * w)):
-        for place, outputs in enumerate(stage):
+        for index, outputs in enumerate(stage):
             layers += conv_norm_act(inputs, outputs, config.activation, bias=bias)
-            if outputs == 4 * w and place == 0:
+            if outputs == 4 * w and index == 0:
                 layers += squeeze_excite(outputs, config.se_ratio)
             inputs = outputs
         layers += [halving(config.blur_pool), nn.Dropout(config.dropout)]

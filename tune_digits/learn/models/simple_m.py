@@ -27,9 +27,9 @@ def simple_m(
     unpadded = min(config.depth, (min(height, width) - 2) // (kernel - 1))
     layers: list[nn.Module] = []
     inputs = channels
-    for place in range(config.depth):
-        outputs = config.width + growth * place
-        padding = kernel // 2 if place < config.depth - unpadded else 0
+    for index in range(config.depth):
+        outputs = config.width + growth * index
+        padding = kernel // 2 if index < config.depth - unpadded else 0
         layers += conv_norm_act(
             inputs, outputs, config.activation, kernel=kernel, padding=padding, bias=config.conv_bias
         )

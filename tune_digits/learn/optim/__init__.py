@@ -115,16 +115,16 @@ def lr_scales(model: ImageClassifier, config: Optimizer) -> dict[str, float]:
     back from the classifier, which is 0, in the order in which the model registers them.
     """
     heads = {id(p) for layer in model.classifiers for p in layer.parameters()}
-    layers, seen, place, places = 0, "", 0, []
+    layers, seen, index, indices = 0, "", 0, []
     for name, parameter in model.named_parameters():
         module = name.rpartition(".")[0]
         if id(parameter) in heads:
-            place, seen = -1, module
+            index, seen = -1, module
         elif parameter.ndim >= 2 and module != seen:
-            place, seen, layers = layers, module, layers + 1
-        places.append(place)
+            index, seen, layers = layers, module, layers + 1
+        indices.append(index)
     scales = {}
-    for (name, parameter), at in zip(model.named_parameters(), places, strict=True):
+    for (name, parameter), at in zip(model.named_parameters(), indices, strict=True):
         scale = config.layer_decay ** (0 if at < 0 else layers - at)
         if name.rpartition(".")[2] == "bias":
             scale *= config.bias_lr
