@@ -205,6 +205,15 @@ def test_a_part_without_a_table_of_labels_is_no_holdout(graphemes, write_csv):
     assert load(graphemes).holdouts == {}
 
 
+def test_parts_are_read_in_the_order_of_their_numbers(tmp_path, write_csv):
+    pixels = np.arange(11, dtype=np.uint8)[:, None, None, None].repeat(4, axis=3).reshape(11, 1, 2, 2)
+    for i in (3, 10, 0, 7, 1, 9, 2, 8, 5, 4, 6):
+        write_part(tmp_path / f"test_image_data_{i}.parquet", [f"t{i}"], pixels[i])
+    images, ids = unlabelled(tmp_path, (1, 2, 2))
+    np.testing.assert_array_equal(images, pixels)
+    assert ids.tolist() == [f"t{i}" for i in range(11)]
+
+
 # ── shapes ───────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -175,6 +175,7 @@ def test_what_is_no_such_folder(leaves, tmp_path, write_csv, make_table):
     assert not image_folder.sniff(write_csv(tmp_path / "train.csv", make_table(4)))
     assert not image_folder.sniff(write_csv(tmp_path / "b" / "train.csv", "id,label\n1,2\n").parent)
     assert image_folder.sniff(leaves / "test.csv")
+    assert not image_folder.sniff(write_csv(tmp_path / "c.csv", "image,label,pixel0\na.png,1,2\n"))
 
 
 @pytest.mark.parametrize(
