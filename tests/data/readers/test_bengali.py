@@ -12,6 +12,7 @@ from PIL import Image
 from tune_digits.config import Cv
 from tune_digits.data.files import parquet_images
 from tune_digits.data.files.parquet_images import Preparation, read_parts, shaped
+from tune_digits.data.files.progress import telling
 from tune_digits.data.folds.split import groups_of
 from tune_digits.data.readers import bengali
 from tune_digits.errors import DataError
@@ -226,6 +227,10 @@ def test_an_oblong_size_and_small_batches(tmp_path, monkeypatch):
     images, columns = read_parts([path, path], Preparation(None, False, 1))
     np.testing.assert_array_equal(images[:, 0], np.concatenate([pixels, pixels]))
     assert columns["image_id"].tolist() == ["a", "b", "c"] * 2
+    told = []
+    with telling(lambda *what: told.append(what)):
+        read_parts([path, path], Preparation(None, False, 1))
+    assert told == [(path.name, n / 6) for n in (2, 3, 5, 6)]
     images, _ = read_parts([path], Preparation((4, 4), False, 3))
     expected = [np.asarray(Image.fromarray(p).resize((4, 4), Image.Resampling.BILINEAR)) for p in pixels]
     np.testing.assert_array_equal(images, np.stack([expected] * 3, axis=1))

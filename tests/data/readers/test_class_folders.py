@@ -136,6 +136,8 @@ def test_the_sample_names_images_with_or_without_their_endings(scans, write_csv,
     assert load(scans).submission.ids.tolist() == ["3.png", "1.png", "0.png", "2.png"]
     write_csv(scans / "sample_submission.csv", "id,label\n7,2\n")
     refuses(lambda: load(scans), "differ", "7 is only in the first")
+    save(scans / "test" / "deeper" / "3.png")
+    refuses(lambda: load(scans), "names images by id, but some in", "have the same id")
 
 
 def test_new_images_from_a_set_a_folder_or_one_file(scans, refuses):
