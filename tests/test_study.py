@@ -197,19 +197,6 @@ def test_a_mistake_of_several_keys_names_the_flags_among_them(overrides, origins
     assert refusal("{}", overrides, origins).endswith(ends)
 
 
-def test_the_command_line_names_the_flag() -> None:
-    code = "from tune_digits.cli.main import main; main(['search', '--dry-run', *{args}])"
-    for args, words in {
-        ("--trials", "0"): "error: --trials 0: input should be greater than or equal to 1",
-        ("--confirm-folds", "9"): "but there are 5 (cv) (with --confirm-folds 9)",
-        ("--set", "optimizer.lr=abc"): "error: --set optimizer.lr=abc: input should be a valid number",
-        ("--trials", "5", "--set", "search.trials=0"): "error: --set search.trials=0: input should be",
-    }.items():
-        command = [sys.executable, "-c", code.format(args=args)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert words in done.stderr, done.stderr
-
-
 # ── what is written back ─────────────────────────────────────────────────────────────────────────────
 
 

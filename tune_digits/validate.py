@@ -109,7 +109,7 @@ def _explain(cls: type[Part], raw: Any, error: Any, where: str, flags: Mapping[s
         hint = did_you_mean(keys[-1], allowed)
         return f"{head}: unknown key{hint} Allowed here: {', '.join(allowed)}."
     if kind == "missing" and field is not None and field.description:
-        return f"{head}: missing; it is the {field.description}"
+        return f"{head}: missing: {field.description}"
     if kind == "union_tag_not_found":
         return f"{head}: missing; it says which of the variants is meant"
     if kind in ("union_tag_invalid", "literal_error"):

@@ -21,6 +21,7 @@ Output = pytest.CaptureFixture[str]
         (("--subset", 0), ["--subset 0"]),
         (("--candidates", 0), ["--candidates 0"]),
         (("--confirm-folds", 0), ["--confirm-folds 0"]),
+        (("--confirm-folds", 9), ["--confirm-folds 9"]),
         (("--seed", -1), ["--seed -1"]),
         (("--max-concurrent", 0), ["--max-concurrent 0"]),
         (("--cpus-per-trial", 0), ["--cpus-per-trial 0"]),

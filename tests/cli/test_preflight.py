@@ -12,10 +12,13 @@ import pandas as pd
 import pytest
 import torch
 from commands import ROWS, search, table
+from run_samples import folds_of, halves_task, small_study
 from safetensors.torch import save_file
 
 from tune_digits.config import TrialConfig
+from tune_digits.errors import ConfigError
 from tune_digits.learn.models import build_model
+from tune_digits.tune.preflight import preflight
 
 Output = pytest.CaptureFixture[str]
 
@@ -40,6 +43,9 @@ def taken(*sets: str) -> None:
 
 def test_weights_of_targets_that_are_not_there(here: Path, capsys: Output) -> None:
     assert "colour" in refused(capsys, "cv.score_weights={colour: 2}")
+    study, task = small_study(cv={"folds": 3, "score_weights": {"colour": 2}}), halves_task()
+    with pytest.raises(ConfigError, match="colour"):
+        preflight(study, task, folds_of(study, task))
     taken("cv.score_weights={label: 2}")
 
 
@@ -79,7 +85,7 @@ def test_a_teacher_of_other_rows(here: Path, capsys: Output) -> None:
 
 
 def test_a_teacher_beside_a_subset(here: Path, capsys: Output) -> None:
-    assert "subset" in refused(capsys, *teach(ROWS), flags=("--subset", "30"))
+    assert "data.subset" in refused(capsys, *teach(ROWS), flags=("--subset", "30"))
 
 
 def test_a_network_that_cannot_be_made_for_the_images(here: Path, capsys: Output) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import shlex
+import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,8 +26,11 @@ from commands import (
 )
 
 from tune_digits.cli.common import parse_seconds
-from tune_digits.cli.search import FLAGS, RESUMABLE, main, make_parser
+from tune_digits.cli.search import FLAGS, RESUMABLE, load, main, make_parser, prepare
+from tune_digits.data.dataset import Task
+from tune_digits.data.load import load_task
 from tune_digits.runs import Run
+from tune_digits.screen import Screen
 
 flags = Covered()
 Output = pytest.CaptureFixture[str]
@@ -60,16 +66,16 @@ def validating(path: Path) -> list[np.ndarray]:
 
 @flags("--space")
 def test_space_names_the_study_file(here: Path, capsys: Output) -> None:
-    write_study(here / "other.yaml", search={"trials": 3}, data={"path": "halves"})
-    assert search("--space", "other.yaml") == 0
-    (path,) = here.glob("runs/2*-other")
-    assert len(records(path)) == 3
     assert search("--space", "bn", "--dry-run") == 0
     assert "name: bn\n" in capsys.readouterr().out
     assert search("--dry-run") == 0
     assert "name: aug\n" in capsys.readouterr().out
     assert search("--space", "nowhere") == 2
     assert "nowhere" in capsys.readouterr().err
+    write_study(here / "other.yaml", search={"trials": 3}, data={"path": "halves"})
+    assert search("--space", "other.yaml") == 0
+    (path,) = here.glob("runs/2*-other")
+    assert len(records(path)) == 3
 
 
 @flags("--data")
@@ -119,6 +125,34 @@ def test_groups_that_are_not_there_are_refused(here: Path, capsys: Output) -> No
 
 
 @flags("--set")
+def test_the_fold_that_trials_train_on_is_the_studys(here: Path) -> None:
+    losses = []
+    for fold in (0, 1):
+        path = here / str(fold)
+        assert search("--space", "small.yaml", "--run-dir", path, "--set", f"search.fold={fold}") == 0
+        losses.append([epoch["train_loss"] for epoch in Run(path).epochs(0)])
+    assert losses[0] != losses[1]
+
+
+@flags("--subset")
+def test_rows_that_are_not_searched_on_are_let_go(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = []
+
+    def watched(*args: Any) -> Task:
+        task = load_task(*args)
+        images.append(weakref.ref(task.train.images))
+        return task
+
+    monkeypatch.setattr("tune_digits.data.load.load_task", watched)
+    args = make_parser().parse_args(["--space", "small.yaml", "--subset", "30"])
+    study, _ = load(args)
+    prepared = prepare(study, None, args, Screen())
+    gc.collect()
+    assert len(prepared.task.train) == 30
+    assert [image() for image in images] == [None]
+
+
+@flags("--set")
 def test_set_reaches_any_key_over_all_else(here: Path, capsys: Output) -> None:
     path = run(
         "--set", "model.width=6", "--set", "confirm.seeds=2", "--trials", 3, "--set", "search.trials=1"
@@ -129,6 +163,40 @@ def test_set_reaches_any_key_over_all_else(here: Path, capsys: Output) -> None:
     for wrong in ("nonsense", "=3", "model.width=: :"):
         assert search("--space", "small.yaml", "--set", wrong) == 2
         assert f"--set {wrong.partition('=')[0]}" in capsys.readouterr().err
+
+
+@flags("--data")
+def test_without_data_the_bundled_digits_are_searched(here: Path, capsys: Output) -> None:
+    write_study(here / "digits.yaml")
+    assert search("--space", "digits.yaml", "--trials", 1, "--subset", 60) == 0
+    assert "--data" in capsys.readouterr().out
+    assert facts(here / "runs/latest")["data"]["rows"] == 1437
+
+
+def test_what_a_search_says_and_keeps_of_itself(
+    here: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["scripts/search.py", "--subset", "30"])
+    path = run("--subset", 30)
+    out = capsys.readouterr().out
+    told = [
+        "60 train, 20 test",
+        "on 30 of them",
+        "3 folds, stratified",
+        "1 at once, 1 CPU each",
+        "run folder: run ",
+    ]
+    told += [
+        "search: 2/2",
+        "confirm: 2/2",
+        "0 baseline",
+        f"leaderboard: {path}/leaderboard.csv",
+        "--run run --top 1",
+    ]
+    places = [out.index(words) for words in told]
+    assert places == sorted(places)
+    assert facts(path)["command"] == "python scripts/search.py --subset 30"
+    assert list(Path("runs/.cache").iterdir()), "parsed tables are kept for the next search"
 
 
 # ── how much ─────────────────────────────────────────────────────────────────────────────────────────
@@ -305,6 +373,13 @@ def test_a_finished_run_is_not_trained_again(here: Path) -> None:
     before = contents(path)
     assert search("--resume", path) == 0
     assert contents(path) == before
+
+
+@flags("--resume", "--subset")
+def test_a_search_on_a_subset_goes_on(here: Path) -> None:
+    path = run("--subset", 30)
+    assert search("--resume", path, "--trials", 3) == 0
+    assert len(records(path)) == 3
 
 
 @flags("--resume")

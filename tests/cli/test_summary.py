@@ -6,6 +6,7 @@ import io
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -13,7 +14,15 @@ from commands import search
 from rich.console import Console
 from run_samples import folds_of, halves_task, small_study
 
-from tune_digits.cli.summary import gain_in_words, plus_minus, print_board, print_folds, print_study
+from tune_digits.cli.summary import (
+    gain_in_words,
+    plus_minus,
+    print_board,
+    print_folds,
+    print_report,
+    print_study,
+)
+from tune_digits.runs import Run
 from tune_digits.screen import Screen
 
 
@@ -63,6 +72,38 @@ def test_a_gain_of_nothing_cannot_be_told_even_without_spread() -> None:
     assert "cannot tell" in gain_in_words(
         {"role": "search", "gain": 0.0, "gain_se": 0.0, "folds": 3, "seeds": 1}
     )
+
+
+def test_the_last_round_of_an_ensemble_is_the_one_that_counts(tmp_path: Path) -> None:
+    def figures(pseudo: int, score: float) -> dict[str, object]:
+        return {"pseudo_labels": pseudo, "sets": {"test": {"images": 360, "unanimous": 0.5, "score": score}}}
+
+    report = {
+        "metric": "macro_recall",
+        "members": [{}],
+        "cross_validation": {"members": [{"confirmed": 0.91}, {"confirmed": 0.93}]},
+        "rounds": [figures(0, 0.9), figures(1234, 0.95)],
+        "seconds": 71.0,
+    }
+    screen, text = printed()
+    print_report(report, Run(tmp_path), screen)
+    lines = text.getvalue().splitlines()
+    for line, words in {
+        1: ["macro recall", "0.9100 to 0.9300"],
+        2: ["1 member,"],
+        3: ["test (360 images)", "macro recall 0.9000", "50.0%"],
+        4: ["1,234 pseudo-labels"],
+        5: ["0.9500"],
+        6: ["held-out", "0.9500"],
+        7: ["1:11"],
+    }.items():
+        for word in words:
+            assert word in lines[line]
+    assert "submission" not in text.getvalue()
+    (tmp_path / "ensemble").mkdir()
+    (tmp_path / "ensemble/submission.csv").touch()
+    print_report(report, Run(tmp_path), screen)
+    assert f"submission: {tmp_path}/ensemble/submission.csv" in text.getvalue()
 
 
 def test_one_training_has_no_error() -> None:

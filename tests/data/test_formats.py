@@ -84,7 +84,7 @@ def test_a_named_format_has_its_own_options_only(name):
 
 @pytest.mark.parametrize("name", [n for n in READERS if n != "digits"])
 def test_a_named_format_needs_a_path(name):
-    with pytest.raises(ConfigError, match=r"^my.yaml: data.path: missing; it is the \S"):
+    with pytest.raises(ConfigError, match=r"^my.yaml: data.path: missing: \S"):
         data_of(format=name)
 
 

@@ -249,11 +249,12 @@ def test_an_interrupted_retraining_ends_with_the_same_weights(
     _, whole = build(confirmed, tmp_path / "whole", top=1)
     monkeypatch.setattr(training, "SAVE_EVERY", 0.0)
     original = training.train
-    epochs = []
+    epochs, seconds = [], []
 
     def cut(*args: Any, **kwargs: Any) -> Any:
         for told in original(*args, **kwargs):
             epochs.append(told[0].epoch)
+            seconds.append(told[0].seconds)
             if len(epochs) == 2:
                 raise KeyboardInterrupt
             yield told
@@ -265,7 +266,8 @@ def test_an_interrupted_retraining_ends_with_the_same_weights(
         states = list((tmp_path / "cut").rglob("*.state.safetensors"))
         assert len(states) == 1
         _, again = build(confirmed, tmp_path / "cut", top=1)
-    assert epochs[2:] == [1, 2, 3]  # the saved ones are told once more, and not trained
+    assert epochs[2:] == [1, 2, 3]
+    assert seconds[2:4] == seconds[:2]  # the saved ones are told once more, and not trained
     (one,), (other,) = whole.glob("members/*.safetensors"), again.glob("members/*.safetensors")
     assert one.name == other.name
     same = [predict_members(f, read_manifest(f), TASK.test.images, CPU, 1) for f in (whole, again)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,14 +27,14 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, update_bn
 
 from tune_digits import disk
-from tune_digits.config import Train, TrialConfig
+from tune_digits.config import TrialConfig
 from tune_digits.learn import augment, losses
 from tune_digits.learn.batches import batches
 from tune_digits.learn.centers import classifier_inputs, move_centers
 from tune_digits.learn.device import to_device
 from tune_digits.learn.ema import refresh_batchnorm, swa_begins
 from tune_digits.learn.fit import start_training
-from tune_digits.learn.models import NORMALIZATIONS, NormalizeEach
+from tune_digits.learn.models import NormalizeEach
 from tune_digits.learn.predict import predict_logits
 from tune_digits.learn.seeds import derive_seed
 from tune_digits.learn.state import TrainState, pack, unpack
@@ -188,6 +188,23 @@ def test_jsd_compares_the_plain_image_with_two_views() -> None:
     assert loss == pytest.approx(expected.mean().item(), rel=1e-5)
 
 
+def test_center_loss_pulls_the_plain_images_of_three_views() -> None:
+    change = {
+        "augment": {"augmix_jsd": 3.0, "rotate": 30},
+        "loss": {"center_weight": 0.1, "center_rate": 0.3},
+    }
+    state, loss, config = one_update(change)
+    model, batch = first_batch(config)
+    with classifier_inputs(model) as inputs:
+        parts = model(batch.images).split(TRAIN)
+    plain = inputs[0][:TRAIN]
+    expected = soft_ce(parts[0], batch.targets) + 3 * losses.jsd_consistency(*parts, HEADS)
+    expected = expected + 0.1 * 2 * plain.square().sum(1) / 2  # all centers begin at 0, of two targets
+    assert loss == pytest.approx(expected.mean().item(), rel=1e-5)
+    own = plain[batch.targets[:, 0] == 1]
+    torch.testing.assert_close(state.centers[0], 0.3 * own.sum(0) / (1 + len(own)))
+
+
 def test_distillation_takes_each_rows_own_teacher() -> None:
     knobs = {"teacher": "teacher.npz", "teacher_weight": 1.0, "temperature": 1.0}
     _, loss, config = one_update({"loss": knobs})
@@ -303,20 +320,6 @@ def test_fit_stops_early_and_does_not_train_otherwise() -> None:
 
 
 # ── normalisation, layout, compiler ──────────────────────────────────────────────────────────────────
-
-
-def test_the_configuration_knows_the_normalisations() -> None:
-    assert set(get_args(Train.model_fields["normalize"].annotation)) == set(NORMALIZATIONS)
-
-
-def test_each_image_is_normalised_by_itself() -> None:
-    images = torch.rand(5, 3, 6, 7)
-    flat = images.numpy().reshape(5, -1)
-    expected = (flat - flat.mean(1, keepdims=True)) / flat.std(1, keepdims=True)
-    np.testing.assert_allclose(NormalizeEach()(images).numpy().reshape(5, -1), expected, rtol=1e-4, atol=1e-5)
-    assert NormalizeEach()(torch.full((1, 1, 4, 4), 0.3)).abs().max() < 1e-5
-    brighter = NormalizeEach()(images * 0.5 + 0.2)
-    torch.testing.assert_close(brighter, NormalizeEach()(images), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("normalize", ["none", "dataset", "image"])

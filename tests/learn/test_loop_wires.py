@@ -303,3 +303,11 @@ def test_without_validation_nothing_is_judged() -> None:
     state = start_training(config, IMAGES, np.arange(TRAIN), K, 0, 0, CPU)
     (report,) = fit(state, config, to_device(IMAGES, PROBA, TARGETS, CPU), torch.arange(TRAIN), seed=0)
     assert report.score is report.valid_loss is None
+
+
+def test_after_a_validation_the_network_is_in_training_mode_again() -> None:
+    state, epochs = training({"train": {"epochs": 2}})
+    modes: list[bool] = []
+    state.model.register_forward_pre_hook(lambda module, args: modes.append(module.training))
+    list(epochs)
+    assert modes == [True, True, True, False] * 2  # three batches, then the validation

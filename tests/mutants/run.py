@@ -105,11 +105,11 @@ def kill(mutant: Mutant, copy: Path) -> tuple[bool, float]:
     started = time.monotonic()
     try:
         code = _pytest_in_a_fork(mutant.test.split(), copy)
-        if code not in (0, 1, 2):
+        if code in (3, 4, 5):
             raise SystemExit(f"{mutant.name}: pytest {mutant.test} could not run (exit code {code})")
     finally:
         path.write_text(text)
-    # 1: a test failed; 2: a file could not be imported
+    # 1: a test failed; 2: a file could not be imported, or the test was interrupted
     return code != 0, time.monotonic() - started
 
 

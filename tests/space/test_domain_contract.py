@@ -74,7 +74,7 @@ CASES = [
     Case("quniform", "augment.rotate", [0, 30, 1], (0.0, 30.0), (7,), (7.5, float("nan"), -1)),
     Case("loguniform", "optimizer.lr", ["1e-4", 1], (0.0001, 1.0), ("1e-3", 0.01, 0.5), (0, 0.00009, 2, float("nan"))),
     Case("qloguniform", "optimizer.lr", [0.05, 1, 0.05], (0.05, 1.0), (0.05, 0.1, 0.35), (0.053, 0.0, 1.05)),
-    Case("randint", "model.width", [4, 9], (4, 8), (4, 5.0, "6", 8), (9, 3, 4.5, True)),
+    Case("randint", "model.width", [4, 9], (4, 8), (4, 5.0, "6", 8), (9, 3, 4.5, 6 + 1e-10, True)),
     Case("randint", "mix.off_last", [0, 1], (0, 0), (0,), (1,)),
     Case("qrandint", "model.width", [8, 64, 8], (8, 64), (16, 24.0), (12, 60, 72, 0)),
     Case("lograndint", "train.batch_size", [16, 257], (16, 256), (17, 32), (15, 257)),

@@ -7,6 +7,8 @@ import pytest
 
 from tune_digits.config import TrialConfig
 from tune_digits.errors import ConfigError
+from tune_digits.space.domains import Choice
+from tune_digits.space.points import complete
 from tune_digits.space.space import make_space
 from tune_digits.space.tree import OneOf
 
@@ -196,6 +198,13 @@ def test_what_is_not_said_is_the_default_or_next_to_it(trial: dict, point: dict,
     found = taken(trial, point)
     assert found == params
     assert all(type(found[name]) is type(value) for name, value in params.items())
+
+
+def test_a_librarys_network_is_not_exchanged_for_the_default_one_of_that_library() -> None:
+    # the tree alone: a space would import torchvision to check the names
+    names = Choice(("torchvision:vgg11", "torchvision:resnet18"))
+    tree = {"model": {"name": names, "dropout": Choice((0.1, 0.0))}}
+    assert complete(tree, {})[0] == {"model.name": "torchvision:vgg11", "model.dropout": 0.0}
 
 
 def test_a_mapping_among_the_choices_is_given_whole() -> None:

@@ -66,6 +66,11 @@ def test_a_trial_that_ended_by_its_own_rule_ranks_by_its_score() -> None:
     assert [r.number for r in rank(records)] == [1, 0, 2, 3]
 
 
+def test_a_trial_ranks_by_its_last_epoch_and_not_by_its_best() -> None:
+    early = replace(record(0, 0.8), best_score=0.99)
+    assert [r.number for r in rank([early, record(1, 0.9)])] == [1, 0]
+
+
 def test_the_baseline_is_always_confirmed() -> None:
     records = [record(0, 0.5, role="baseline"), record(1, 0.8), record(2, 0.9)]
     assert [r.number for r in candidates(records, 2)] == [2, 1, 0]

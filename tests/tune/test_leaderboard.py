@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from tune_digits.tune.leaderboard import leaderboard, out_of_fold
 
 
 def test_the_leaderboard_is_made_of_confirmed_scores_alone() -> None:
-    records = [record(0, 0.9, role="baseline"), record(1, 0.99), record(2, 0.91)]
+    records = [record(0, 0.9, role="baseline"), record(1, 0.99), replace(record(2, 0.91), best_score=0.97)]
     scores = {0: [0.80, 0.90, 0.82], 1: [0.79, 0.91, 0.80], 2: [0.83, 0.92, 0.86]}
     results = [fold_result(t, f, 0, s, 0.5 + t / 10) for t, own in scores.items() for f, s in enumerate(own)]
     board = leaderboard(records, results)
@@ -31,6 +32,7 @@ def test_the_leaderboard_is_made_of_confirmed_scores_alone() -> None:
     assert first["gain_se"] == pytest.approx(pairs.std(ddof=1) / math.sqrt(3))
     assert first["out_of_domain"] == pytest.approx(0.7)
     assert (first["folds"], first["seeds"], first["optimizer.lr"]) == (3, 1, 0.2)
+    assert first["search_score"] == 0.91  # of its last epoch
 
 
 def gain_row(gain: float, error: float, folds: int, seeds: int = 1, role: str = "search") -> dict:

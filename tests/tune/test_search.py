@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 from optuna.trial import TrialState
-from run_samples import INLINE, MADE_FROM, halves_task, searched_run, small_study
+from run_samples import INLINE, MADE_FROM, folds_of, halves_task, searched_run, small_study
 
 from tune_digits import runs
 from tune_digits.config import TrialConfig
@@ -18,9 +19,11 @@ from tune_digits.errors import RunError
 from tune_digits.execute.executor import TrialRun
 from tune_digits.execute.inline import InlineExecutor
 from tune_digits.learn.epoch import EpochReport
+from tune_digits.learn.metrics import metric_of
 from tune_digits.runs import Run
 from tune_digits.tune.search import state_at_end
 from tune_digits.tune.searcher import open_study
+from tune_digits.tune.training import train, training_data
 
 TASK = halves_task()
 
@@ -50,6 +53,43 @@ def test_records_journal_and_epochs_agree(tmp_path: Path) -> None:
         assert (record.state == "finished") == (record.epochs == 4) == (trial.state == TrialState.COMPLETE)
         assert not run.trial_state(record.number).exists()
     assert len({r.config.optimizer.lr for r in records}) == 5
+
+
+def test_a_trial_is_one_training_of_the_studys_fold_by_hand(tmp_path: Path) -> None:
+    """Each recorded epoch comes out of the library again: rows, validation rows, seed and fold are the study's."""
+    study = small_study(search={"trials": 1, "grace_period": 4, "fold": 1, "seed": 5})
+    run, (record,) = searched_run(tmp_path, study, TASK)
+    fold = folds_of(study, TASK)[1]
+    data = training_data(TASK.train, metric_of(study.cv, TASK.targets))
+    reports = [
+        report
+        for report, _, _ in train(
+            record.config, data, fold.train_idx, fold.valid_idx, seed=5, fold=1, slots=INLINE.slots
+        )
+    ]
+    timed = {"seconds", "valid_seconds", "images_per_second"}
+    for recorded, report in zip(run.epochs(0), reports, strict=True):
+        told = asdict(report)
+        assert {k: v for k, v in recorded.items() if k not in timed} == {
+            k: v for k, v in told.items() if k not in timed
+        }
+
+
+def test_a_kill_before_optuna_hears_of_an_end_leaves_no_trial_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = small_study(search={"trials": 2, "grace_period": 4})
+
+    def killed(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tune_digits.tune.searcher.OptunaTrials.end", killed)
+        with pytest.raises(KeyboardInterrupt):
+            searched_run(tmp_path, study, TASK)
+    run, records = searched_run(tmp_path, study, TASK, resume=True)
+    assert [r.state for r in records] == ["finished"] * 2
+    assert [t.state for t in told(run, study)] == [TrialState.COMPLETE] * 2
 
 
 def test_a_trial_that_stops_early_has_ended_and_is_complete_to_optuna(tmp_path: Path) -> None:

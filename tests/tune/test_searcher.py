@@ -81,6 +81,7 @@ def test_the_journal_tells_how_each_trial_ended(journal: Path) -> None:
     ]  # of a pruned one, Optuna takes the last report
     assert told[1].intermediate_values == {1: 0.2, 2: 0.1}
     assert told[0].user_attrs["role"] == "baseline"
+    assert opened(journal).best_trial.number == 3  # the largest score is the best
     assert set(OPTUNA_STATES) == {"finished", "ended", "pruned", "failed"}
 
 

@@ -139,13 +139,13 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 def add_resources(parser: argparse.ArgumentParser) -> None:
     """What one training gets, how many run at once, and where."""
     add = parser.add_argument
-    add("--max-concurrent", type=int, metavar="N", help="trainings at once; none: as many as fit")
+    add("--max-concurrent", type=int, metavar="N", help="trainings at once")
     add("--cpus-per-trial", type=float, metavar="N", help="CPU cores, and threads, of one training")
     add(
         "--gpus-per-trial",
         type=float,
         metavar="F",
-        help="fraction of a GPU for one training; none: 1/4 where there is a GPU, else 0",
+        help="fraction of a GPU for one training",
     )
     add(
         "--executor",
@@ -155,5 +155,5 @@ def add_resources(parser: argparse.ArgumentParser) -> None:
     add(
         "--address",
         metavar="HOST:PORT",
-        help="Ray cluster to join, or auto; none: a Ray of its own on this machine",
+        help="Ray cluster to join, or auto (left out: a Ray of its own on this machine)",
     )

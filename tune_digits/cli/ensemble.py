@@ -41,11 +41,11 @@ def make_parser() -> argparse.ArgumentParser:
     add(
         "--prefer",
         choices=("confirmed", "out_of_domain"),
-        help="out_of_domain: those that cross-validation cannot tell from its best are ordered by their score on the "
+        help="confirmed: by cross-validation; out_of_domain: those that it cannot tell from its best by their score on "
         "labelled sets that are not trained on",
     )
     add("--seeds", type=int, metavar="N", help="trainings of each configuration")
-    add("--epochs", type=int, metavar="N", help="passes over the data; none: as in the trial")
+    add("--epochs", type=int, metavar="N", help="passes over the data, instead of as many as in the trial")
     add(
         "--voting",
         choices=("soft", "hard"),

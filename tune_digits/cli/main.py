@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, dest="command", metavar="COMMAND")
     for name, what in COMMANDS.items():
         # a command's flags are in its own module, which is imported only where it is called
-        commands.add_parser(name, help=what, add_help=False, prefix_chars=" ")
+        commands.add_parser(name, help=what, add_help=False)
     args, flags = parser.parse_known_args(argv)
     return int(importlib.import_module(f"tune_digits.cli.{args.command}").main(flags))
 

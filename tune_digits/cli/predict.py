@@ -50,9 +50,9 @@ def make_parser() -> argparse.ArgumentParser:
         type=int,
         metavar="N",
         choices=range(1, 10),
-        help="views per image, 1 to 9; none: as in the ensemble",
+        help="views per image, 1 to 9 (left out: as in the ensemble)",
     )
-    add("--threads", type=parse_count, metavar="N", help="CPU threads; none: all cores")
+    add("--threads", type=parse_count, metavar="N", help="CPU threads (left out: all cores)")
     add_common(parser)
     return parser
 

@@ -59,11 +59,13 @@ def make_parser() -> argparse.ArgumentParser:
         "--dry-run shows it.",
     )
     add = parser.add_argument
-    add("--space", metavar="FILE", help="study file: a path, or a name in search_spaces/; none: aug.yaml")
+    add(
+        "--space", metavar="FILE", help="study file: a path, or a name in search_spaces/ (left out: aug.yaml)"
+    )
     add(
         "--data",
         metavar="PATH",
-        help="folder or training file; none: that of the study file, else scikit-learn's digits",
+        help="folder or training file (left out: that of the study file, else scikit-learn's digits)",
     )
     add("--trials", type=int, metavar="N", help="configurations to try")
     add("--epochs", type=int, metavar="N", help="passes over the training rows, per training")
@@ -86,14 +88,14 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="any key of the study file, over all else: optimizer.lr=0.01",
     )
-    add("--run-dir", type=Path, metavar="DIR", help="run folder to make; none: runs/TIME-NAME")
+    add("--run-dir", type=Path, metavar="DIR", help="run folder to make (left out: runs/TIME-NAME)")
     add(
         "--resume",
         nargs="?",
         const=RUNS / "latest",
         type=Path,
         metavar="DIR",
-        help="go on with an interrupted run: with runs/latest where no folder is named",
+        help="go on with an interrupted run (no folder named: with runs/latest)",
     )
     add("--dry-run", action="store_true", help="print the resolved study and its space, and start nothing")
     add("--strict", action="store_true", help="refuse data with anything odd, before any training")

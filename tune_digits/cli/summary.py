@@ -131,7 +131,8 @@ def print_report(report: Mapping[str, Any], run: Run, screen: Screen) -> None:
         screen.say(f"cross-validated {metric} of the members, each alone: {low:.4f} to {high:.4f}")
     for number, figures in enumerate(report["rounds"]):
         what = f"with {figures['pseudo_labels']:,} pseudo-labels" if number else "trained on all labels"
-        screen.say(f"{len(report['members'])} members, {what}:")
+        count = len(report["members"])
+        screen.say(f"{count} member{'s' * (count > 1)}, {what}:")
         for name, entry in figures["sets"].items():
             score = f"{metric} {entry['score']:.4f}, " if "score" in entry else ""
             screen.say(

@@ -87,7 +87,7 @@ def _allows(node: Domain | OneOf, value: Any) -> bool:
     return bool(node.labels_named(value)) if isinstance(node, OneOf) else node.allows(value)
 
 
-def _name_beside(leaf: _Leaf, chosen: Any, point: Mapping[str, Any]) -> str | None:
+def _name_beside(leaf: _Leaf, chosen: Any, point: Mapping[str, Any]) -> Any:
     """The `name` of the part that a leaf belongs to: fixed, or searched and then the point's or the default."""
     path = (*leaf.path[:-1], "name")
     node = chosen
@@ -95,16 +95,16 @@ def _name_beside(leaf: _Leaf, chosen: Any, point: Mapping[str, Any]) -> str | No
         node = node.get(part) if isinstance(node, dict) else None
     if isinstance(node, Domain):
         node = node.nearest(point.get(".".join(path), _default(path, None)))
-    return node if isinstance(node, str) else None
+    return node
 
 
-def _default(path: Path, name: str | None) -> Any:
+def _default(path: Path, name: Any) -> Any:
     """TrialConfig's default at a path; in a union that of the variant `name`. None where there is none."""
-    field = TrialConfig.model_fields.get(path[0])
-    if field is None or len(path) != 2:
+    field = TrialConfig.model_fields[path[0]]
+    if len(path) != 2:
         return None
     cls: Any = type(field.default)
-    if field.discriminator and name is not None and path[1] != "name":
+    if field.discriminator and path[1] != "name":
         cls = variant(field.annotation, name) or cls
     leaf = cls.model_fields.get(path[1])
     return None if leaf is None else leaf.default

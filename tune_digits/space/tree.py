@@ -63,27 +63,28 @@ class Parameter:
 Pick: TypeAlias = Callable[[Parameter], Any]
 
 
-def build(tree: Any, pick: Pick, path: Path = (), scope: str = "") -> Any:
+def build(tree: Any, pick: Pick, path: Path = (), name: str = "") -> Any:
     """The tree with every domain replaced by what `pick` returns for it, and every OneOf by the branch it names.
 
-    For a OneOf, pick returns a label.
+    For a OneOf, pick returns a label. path and name: of the tree itself, in a larger one.
     """
-    name = scope or ".".join(path)
     if isinstance(tree, Domain):
         return pick(Parameter(name, path, tree))
     if isinstance(tree, OneOf):
         label = pick(Parameter(f"{name}.name", (*path, "name"), tree))
         return build(tree.branch(label), pick, path, f"{name}.{label}")
-    if isinstance(tree, dict) and path not in OPAQUE:
+    if isinstance(tree, dict):
         return {k: build(v, pick, (*path, k), f"{name}.{k}" if name else k) for k, v in tree.items()}
     return tree
 
 
 def parameters(
-    tree: Any, path: Path = (), scope: str = "", inside: Mapping[str, str] | None = None
+    tree: Any, path: Path = (), name: str = "", inside: Mapping[str, str] | None = None
 ) -> Iterator[Parameter]:
-    """Every parameter of the tree, those of all branches included, in the order of the study file."""
-    name = scope or ".".join(path)
+    """Every parameter of the tree, those of all branches included, in the order of the study file.
+
+    path, name, inside: of the tree itself, in a larger one.
+    """
     inside = inside or {}
     if isinstance(tree, Domain):
         yield Parameter(name, path, tree, inside)
@@ -92,7 +93,7 @@ def parameters(
         yield choice
         for label in tree.labels:
             yield from parameters(tree.branch(label), path, f"{name}.{label}", {**inside, choice.name: label})
-    elif isinstance(tree, dict) and path not in OPAQUE:
+    elif isinstance(tree, dict):
         for key, value in tree.items():
             yield from parameters(value, (*path, key), f"{name}.{key}" if name else key, inside)
 

@@ -1,4 +1,4 @@
-"""What is looked at before the first training, so that no trial dies of what could be known beforehand."""
+"""What is checked before the first training, so that no trial fails for a reason that could be known beforehand."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from tune_digits.tune.teacher import check_teacher
 
 
 def preflight(study: Study, task: Task, folds: Sequence[Fold]) -> list[str]:
-    """Everything below; what is worth saying, a line each.
+    """All checks below. Returns lines for the user: what was taken from given weights.
 
-    task: with the rows that are searched on, after a subset was drawn. Raises ConfigError or DataError for what cannot
-    be trained.
+    task: with the rows that are searched on. Raises ConfigError or DataError for what cannot be trained.
     """
     metric_of(study.cv, task.targets)  # refuses weights of targets that are not there
     check_fold_numbers(study, len(folds))

@@ -13,6 +13,7 @@ from PIL import Image
 
 from tune_digits.data.files import decoding, image_files
 from tune_digits.data.files.image_files import Conversion, read_image_files
+from tune_digits.data.files.progress import telling
 from tune_digits.errors import DataError
 
 AS_IS = Conversion(None, None, resize=False)
@@ -172,6 +173,18 @@ def test_order_is_that_of_the_names(tmp_path):
     np.testing.assert_array_equal(
         read(tmp_path, *(f"{i}.png" for i in order))[:, 0], [pixels[i] for i in order]
     )
+
+
+def test_progress_goes_from_nothing_to_all(tmp_path):
+    for i in range(600):
+        save(tmp_path / f"{i}.png", grey(2, 2))
+    told = []
+    with telling(lambda name, fraction: told.append((name, fraction))):
+        read(tmp_path, *(f"{i}.png" for i in range(600)))
+    assert {name for name, _ in told} == {tmp_path.name}
+    fractions = [fraction for _, fraction in told]
+    # headers first, then pixels, a word for every 256 of each
+    assert fractions == sorted(fractions) and fractions[0] == 0 and 0.8 < fractions[-1] < 1 and len(told) == 6
 
 
 # ── what is refused ──────────────────────────────────────────────────────────────────────────────────

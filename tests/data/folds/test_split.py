@@ -91,6 +91,37 @@ def test_class_within_one_group():
         make_folds(labels, np.repeat(np.arange(6), 10), Cv(folds=2))
 
 
+def test_groups_that_cannot_fill_all_folds_evenly():
+    groups = np.repeat(np.arange(5), [17, 13, 15, 7, 10])
+    labels = (groups % 2)[:, None]
+    with pytest.raises(
+        DataError, match=r"Fold 3 would validate nothing: the groups are too uneven for 5 folds"
+    ):
+        make_folds(labels, groups, Cv(folds=5))
+
+
+def test_whole_groups_may_have_a_class_smaller_than_the_folds():
+    groups = np.arange(60) // 3
+    labels = (np.arange(60) % 15 == 0).astype(np.int64)[:, None]  # 4 samples, in 4 groups
+    assert_partition(make_folds(labels, groups, Cv(folds=5, kind="grouped", groups="g")), 60)
+    with pytest.raises(DataError, match="class 1: 4"):
+        make_folds(labels, groups, Cv(folds=5))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_lone_groups_are_those_that_hold_all_of_a_class(seed):
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(0, 6, 40)
+    labels = np.stack([(groups + rng.integers(0, 2, 40)) % 5, rng.integers(0, 9, 40)], axis=1)
+    lone = {
+        groups[column == c][0]
+        for column in labels.T
+        for c in set(column)
+        if len(set(groups[column == c])) == 1
+    }
+    assert lone_rows(labels, groups).tolist() == [g in lone for g in groups]
+
+
 # ── kinds, repeats, holdout, columns, groups ─────────────────────────────────────────────────────────
 
 

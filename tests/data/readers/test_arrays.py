@@ -33,6 +33,7 @@ def test_keras_form(tmp_path):
     np.testing.assert_array_equal(task.train.images[:, 0], X)
     np.testing.assert_array_equal(task.test.labels[:, 0], Y[:5])
     np.testing.assert_array_equal(task.train.groups, Y // 2)
+    assert task.submission.ids.tolist() == [0, 1, 2, 3, 4]
     np.testing.assert_array_equal(load_unlabelled(tmp_path / "mnist.npz", (1, 4, 4))[0], X[:5, None])
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from tune_digits.config import Cv
 from tune_digits.data.files import parquet_images
 from tune_digits.data.files.parquet_images import Preparation, read_parts, shaped
+from tune_digits.data.files.progress import telling
 from tune_digits.data.folds.split import groups_of
 from tune_digits.data.readers import bengali
 from tune_digits.errors import DataError
@@ -205,6 +206,15 @@ def test_a_part_without_a_table_of_labels_is_no_holdout(graphemes, write_csv):
     assert load(graphemes).holdouts == {}
 
 
+def test_parts_are_read_in_the_order_of_their_numbers(tmp_path, write_csv):
+    pixels = np.arange(11, dtype=np.uint8)[:, None, None, None].repeat(4, axis=3).reshape(11, 1, 2, 2)
+    for i in (3, 10, 0, 7, 1, 9, 2, 8, 5, 4, 6):
+        write_part(tmp_path / f"test_image_data_{i}.parquet", [f"t{i}"], pixels[i])
+    images, ids = unlabelled(tmp_path, (1, 2, 2))
+    np.testing.assert_array_equal(images, pixels)
+    assert ids.tolist() == [f"t{i}" for i in range(11)]
+
+
 # ── shapes ───────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -217,6 +227,10 @@ def test_an_oblong_size_and_small_batches(tmp_path, monkeypatch):
     images, columns = read_parts([path, path], Preparation(None, False, 1))
     np.testing.assert_array_equal(images[:, 0], np.concatenate([pixels, pixels]))
     assert columns["image_id"].tolist() == ["a", "b", "c"] * 2
+    told = []
+    with telling(lambda *what: told.append(what)):
+        read_parts([path, path], Preparation(None, False, 1))
+    assert told == [(path.name, n / 6) for n in (2, 3, 5, 6)]
     images, _ = read_parts([path], Preparation((4, 4), False, 3))
     expected = [np.asarray(Image.fromarray(p).resize((4, 4), Image.Resampling.BILINEAR)) for p in pixels]
     np.testing.assert_array_equal(images, np.stack([expected] * 3, axis=1))

@@ -88,9 +88,13 @@ def test_class_folders_directly_and_further_sets(scans, tmp_path):
     alone = load(scans / "train")
     assert alone.name == "train" and len(alone.train) == 9 and alone.test is None
     save(scans / "val" / "9" / "a.png")
-    save(scans / "val" / "2" / "b.png")
+    save(scans / "val" / "10" / "b.png")
     task = load(scans)
-    assert list(task.holdouts) == ["val"] and task.holdouts["val"].labels[:, 0].tolist() == [0, 1]
+    assert list(task.holdouts) == ["val"]
+    assert dict(zip(task.holdouts["val"].ids, task.holdouts["val"].labels[:, 0], strict=True)) == {
+        "9/a.png": 1,  # by the training set's classes, and not by those of the folder
+        "10/b.png": 2,
+    }
     assert load(scans, extra=()).holdouts == {}
 
 
@@ -116,6 +120,9 @@ def test_a_test_folder_of_class_folders_is_scored(tmp_path, scans):
         "10/a.png": 2,
         "9/b.png": 1,
     }
+    save(scans / "test" / "loose.png")
+    assert load(scans).test.labels is None and len(load(scans).test) == 3
+    (scans / "test" / "loose.png").unlink()
     save(scans / "test" / "unknown" / "c.png")
     assert load(scans).test.labels is None
 
@@ -129,6 +136,8 @@ def test_the_sample_names_images_with_or_without_their_endings(scans, write_csv,
     assert load(scans).submission.ids.tolist() == ["3.png", "1.png", "0.png", "2.png"]
     write_csv(scans / "sample_submission.csv", "id,label\n7,2\n")
     refuses(lambda: load(scans), "differ", "7 is only in the first")
+    save(scans / "test" / "deeper" / "3.png")
+    refuses(lambda: load(scans), "names images by id, but some in", "have the same id")
 
 
 def test_new_images_from_a_set_a_folder_or_one_file(scans, refuses):

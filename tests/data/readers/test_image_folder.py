@@ -129,7 +129,7 @@ def test_further_images_join_the_training_in_its_size_and_channels(leaves, write
 
 
 def test_the_label_is_the_column_that_the_sample_names(leaves, write_csv):
-    rows = "".join(f"images/{i}.{('png', 'bmp', 'gif')[i % 3]},x,kind{i % 2}\n" for i in range(9))
+    rows = "".join(f"images/{i}.{('png', 'bmp', 'gif')[i % 3]} , x, kind{i % 2} \n" for i in range(9))
     write_csv(leaves / "train.csv", "image,label,sort\n" + rows)
     write_csv(
         leaves / "sample_submission.csv", "image,sort\n" + "".join(f"images/t{i}.png,0\n" for i in range(3))
@@ -175,6 +175,7 @@ def test_what_is_no_such_folder(leaves, tmp_path, write_csv, make_table):
     assert not image_folder.sniff(write_csv(tmp_path / "train.csv", make_table(4)))
     assert not image_folder.sniff(write_csv(tmp_path / "b" / "train.csv", "id,label\n1,2\n").parent)
     assert image_folder.sniff(leaves / "test.csv")
+    assert not image_folder.sniff(write_csv(tmp_path / "c.csv", "image,label,pixel0\na.png,1,2\n"))
 
 
 @pytest.mark.parametrize(

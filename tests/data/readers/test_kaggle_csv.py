@@ -10,6 +10,7 @@ from data_files import write_kannada
 from tune_digits.config import Cv, RowGroups
 from tune_digits.data.files import pixel_csv
 from tune_digits.data.files.pixel_csv import read_pixel_csv
+from tune_digits.data.files.progress import telling
 from tune_digits.data.formats import Auto
 from tune_digits.data.load import load_task
 from tune_digits.data.readers.kaggle_csv import Options, read_unlabelled
@@ -101,7 +102,9 @@ def test_holdouts_by_name_or_none(kannada, write_csv, make_table):
 def test_labelled_test_file_is_scored(kannada, write_csv, make_table):
     write_csv(kannada / "test.csv.gz", make_table(6, 3, classes=3))
     (kannada / "sample_submission.csv").unlink()
-    test = load(kannada).test
+    task = load(kannada)
+    assert task.holdouts.keys() == {"Dig-MNIST"}  # the test file is none, though it has labels
+    test = task.test
     np.testing.assert_array_equal(test.labels[:, 0], [0, 1, 2, 0, 1, 2])
     np.testing.assert_array_equal(
         test.ids, np.arange(1, 7)
@@ -158,7 +161,7 @@ def test_zipped_as_kaggle_serves_it(tmp_path, write_csv, make_table, suffix):
 
 
 def test_columns_are_kept(tmp_path, write_csv):
-    text = "writer,label,pixel0,image_id\n ann ,1,5,a\n,0,6,b \n"
+    text = "writer , label, pixel0,image_id\n ann ,1,5,a\n,0,6,b \n"
     train = load(write_csv(tmp_path / "train.csv", text)).train
     assert {name: values.tolist() for name, values in train.columns.items()} == {
         "writer": ["ann", ""],
@@ -171,7 +174,11 @@ def test_columns_are_kept(tmp_path, write_csv):
 def test_many_blocks_are_joined_in_order(tmp_path, write_csv, make_table, monkeypatch):
     monkeypatch.setattr("tune_digits.data.files.pixel_csv.BLOCK_BYTES", 512)
     rows = make_table(200, 4)
-    np.testing.assert_array_equal(read_pixel_csv(write_csv(tmp_path / "a.csv.gz", rows)).images, pixels(rows))
+    told = []
+    with telling(lambda name, fraction: told.append(fraction)):
+        images = read_pixel_csv(write_csv(tmp_path / "a.csv", rows)).images
+    np.testing.assert_array_equal(images, pixels(rows))
+    assert len(told) > 10 and told == sorted(told) and told[0] > 0 and told[-1] == 1
 
 
 @pytest.mark.parametrize(
