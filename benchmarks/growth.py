@@ -60,19 +60,21 @@ def peak_memory(trials: int, count: int) -> int:
     """Largest sum, in bytes, of the proportional set sizes of a search and of Ray's processes below it."""
     with tempfile.TemporaryDirectory() as folder:
         code = f"import growth; growth.big_search({trials}, {count})"
-        search = subprocess.Popen(
-            [sys.executable, "-c", code],
-            cwd=folder,
-            env=child_environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        log = Path(folder) / "log"
+        with log.open("w") as output:
+            search = subprocess.Popen(
+                [sys.executable, "-c", code],
+                cwd=folder,
+                env=child_environment(),
+                stdout=output,
+                stderr=output,
+            )
         peak = 0
         while search.poll() is None:
             peak = max(peak, proportional_set(search.pid))
             time.sleep(0.5)
         if search.returncode:
-            raise SystemExit(f"the search of {trials} trials failed")
+            raise SystemExit(f"the search of {trials} trials failed:\n{log.read_text()[-4000:]}")
     return peak
 
 
