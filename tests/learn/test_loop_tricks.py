@@ -321,7 +321,7 @@ def test_snapshots_are_the_weights_at_the_ends_of_cycles() -> None:
 
 
 def test_snapshots_need_cycles() -> None:
-    with pytest.raises(ValidationError, match="schedule constant has none"):
+    with pytest.raises(ValidationError, match="schedule constant has no cycles"):
         config_of({"train": {"snapshots": True}})
 
 
