@@ -302,11 +302,7 @@ def test_snapshots_are_the_weights_at_the_ends_of_cycles() -> None:
 
 
 def test_snapshots_need_cycles() -> None:
-<<<<<<< HEAD:tests/learn/test_loop.py
     with pytest.raises(ValidationError, match="schedule constant"):
-=======
-    with pytest.raises(ValidationError, match="schedule constant has no cycles"):
->>>>>>> wt-space:tests/learn/test_loop_tricks.py
         config_of({"train": {"snapshots": True}})
 
 
