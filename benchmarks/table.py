@@ -2,8 +2,8 @@
 
     python benchmarks/table.py
 
-A row of the first is a question, the script that answers it (with date and commit), the result, and the goal. A result
-over several rounds is their median, with the lowest and the highest in brackets.
+A row of the first is a question, the script that answers it (date, commit and processor), the result and the goal. A
+result over several rounds is their median, with the lowest and the highest in brackets.
 """
 
 from __future__ import annotations
@@ -188,17 +188,19 @@ def of_commit(whole: dict[str, Any]) -> str:
     return f"{number} with changes" if state.endswith("-dirty") else number
 
 
+def processor(whole: dict[str, Any]) -> str:
+    name: str = whole["machine"]["cpu"] if "machine" in whole else whole["cpu"]
+    return name.replace("(R)", "").removesuffix(" Processor")
+
+
 def speed_table(results: Path = HERE / "results") -> str:
     """The table of docs/performance.md."""
-    lines = ["| question | script, date, commit | result | goal |", "|---|---|---|---|"]
+    lines = ["| question | script, date, commit, processor | result | goal |", "|---|---|---|---|"]
     for name, rows in ROWS.items():
         whole = json.loads((results / f"{name}.json").read_text())
-        script = name.partition("-")[0]
+        source = f"`{name.partition('-')[0]}.py`, {whole['date']}, {of_commit(whole)}, {processor(whole)}"
         for question, result, goal in rows:
-            cell = result(whole.get("results", whole))
-            lines.append(
-                f"| {question} | `{script}.py`, {whole['date']}, {of_commit(whole)} | {cell} | {goal} |"
-            )
+            lines.append(f"| {question} | {source} | {result(whole.get('results', whole))} | {goal} |")
     return "\n".join(lines) + "\n"
 
 

@@ -175,6 +175,12 @@ def test_a_result_of_changed_files_is_called_so():
     assert table.of_commit({}) == table.of_commit({"git": None}) == "commit not recorded"
 
 
+def test_the_processor_is_named_in_both_forms_of_results():
+    table = importlib.import_module("table")
+    assert table.processor({"machine": {"cpu": "AMD EPYC"}}) == "AMD EPYC"
+    assert table.processor({"cpu": "Intel(R) Xeon(R) Processor"}) == "Intel Xeon"
+
+
 def test_every_recipe_has_its_words():
     assert list(importlib.import_module("table").RECIPES) == list(
         importlib.import_module("keras_parity").RECIPES
