@@ -1,4 +1,4 @@
-# make demo | test | lint | bench | clean. Everything happens in .venv; nothing else is touched.
+# make demo | test | lint | format | mutants | newest | bench | clean. Everything happens in .venv; nothing else is touched.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +8,7 @@ BENCHMARKS ?= augmentation pipeline fused inference overhead
 # uv knows nothing of pip's own settings for local wheels
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: demo test lint format bench clean venv
+.PHONY: demo test lint format mutants newest bench clean venv
 .DEFAULT_GOAL := demo
 
 venv: $(VENV)/.ready
@@ -33,14 +33,29 @@ test: venv
 lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: venv
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# planted mistakes, each of which a test must see: 20 to 40 minutes (docs/testing.md)
+mutants: venv
+	$(BIN)/python tests/mutants/run.py --jobs 2
+
+# the tests on the newest releases of the libraries whose insides are leant on, whatever pyproject.toml allows
+newest:
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/pip install --quiet --disable-pip-version-check uv
+	printf 'ray[tune]\ntorch\ntorchvision\noptuna\nalbumentations\n' > .venv-newest/override.txt
+	.venv-newest/bin/uv pip install --quiet --upgrade --python .venv-newest/bin/python \
+		--override .venv-newest/override.txt --editable ".[dev,timm]"
+	.venv-newest/bin/uv pip list --python .venv-newest/bin/python | grep -E '^(ray|torch|torchvision|optuna|albumentations) '
+	.venv-newest/bin/python -m pytest
+
 bench: venv
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache dist build
+	rm -rf $(VENV) .venv-newest .mypy_cache .pytest_cache .ruff_cache dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

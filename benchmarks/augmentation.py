@@ -2,34 +2,29 @@
 
     python benchmarks/augmentation.py [--rounds 15]
 
-Three chains on the same digits, from uint8 to a float32 batch: `core` does affine, elastic, brightness, contrast, gamma
-and cutout, `full` every operation that a grey image knows, all of them on every image; `common` is `full` without grid
-distortion and GridMask, which kornia lacks. The chains take turns within one process, so that a slower minute
-of the machine slows all of them; the numbers are medians of CPU seconds. As in every worker of a search, the memory
-that is freed stays with the process.
+Three chains on the same digits, from uint8 to a float32 batch. `core` has nine operations: the four of an affine map,
+elastic, brightness, contrast, gamma and cutout. `full` has all 18 operations for grey images. `common` is `full`
+without grid distortion and GridMask, which kornia does not have. Every operation is applied to every image. The chains
+take turns within one process, so that a slower minute of the machine slows all of them; the numbers are medians of CPU
+seconds. As in every worker of a search, the process keeps the memory that it frees (`patches/allocator.py`).
 
-Then the albumentations backend against a DataLoader that calls the same pipeline on each image, with as many workers,
-in seconds of a clock; and the part of an epoch of lean_cnn (width 32, depth 2) that the batched augmentation takes.
-Writes benchmarks/results/augmentation.json.
+Then, by wall clock, the albumentations backend against a DataLoader that runs the same pipeline image by image with as
+many workers; and the fraction of an epoch of lean_cnn (width 32, depth 2) that the batched augmentation takes. Writes
+benchmarks/results/augmentation.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import importlib.metadata
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from common import random_images, ratio, take_turns
+from common import random_images, ratio, read_arguments, take_turns, write
 from pipeline import Loop
 from sklearn.datasets import load_digits
 from torch import Tensor
@@ -37,9 +32,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from tune_digits.config import Augment
 from tune_digits.learn.albumentations_backend import A, augment_batches, build_pipeline
-from tune_digits.learn.allocator import keep_freed_memory
 from tune_digits.learn.augment import augment
-from tune_digits.machine import cpu_model
+from tune_digits.patches.allocator import keep_freed_memory
 
 SIDE = 28
 LEAN_CNN = {"name": "lean_cnn", "width": 32, "depth": 2}
@@ -69,7 +63,6 @@ FULL = CORE.model_copy(
     }
 )
 COMMON = FULL.model_copy(update={"grid_distortion": 0.0, "grid_mask": 0.0})  # what kornia has too
-RESULT = Path(__file__).parent / "results" / "augmentation.json"
 
 
 def digits(batch: int) -> Tensor:
@@ -89,7 +82,7 @@ def albumentations(images: Tensor, config: Augment) -> Callable[[], Tensor]:
 
 
 def stock_pipeline(full: bool) -> Augment:
-    """What one would write with albumentations alone; its elastic sigma and alpha suit 28 x 28 pixels."""
+    """What one would write with albumentations alone; sigma and alpha of its elastic transform suit 28 x 28 pixels."""
     both, shift = (0.9, 1.1), (-0.1, 0.1)
     flips = [A.HorizontalFlip(p=0.3), A.VerticalFlip(p=0.3), A.Pad(3, p=1), A.RandomCrop(SIDE, SIDE, p=1)]
     bends = [A.Perspective((0, 0.05), p=1), A.OpticalDistortion(0.1, p=1), A.GridDistortion(5, 0.2, p=1)]
@@ -159,7 +152,7 @@ def rates(chains: dict[str, Callable[[], Tensor]], batch: int, rounds: int) -> d
 
 
 class PerImage(Dataset[Tensor]):
-    """What one writes with a DataLoader: uint8 images (N, 1, 28, 28), each changed when it is asked for."""
+    """The usual way with a DataLoader: uint8 images (N, 1, 28, 28), each augmented when it is asked for."""
 
     def __init__(self, images: Tensor, config: Augment) -> None:
         self.images = images.permute(0, 2, 3, 1).contiguous().numpy()
@@ -174,7 +167,7 @@ class PerImage(Dataset[Tensor]):
 
 
 def against_data_loader(workers: int, rounds: int, count: int = 7680) -> dict[str, float]:
-    """Images per second of the backend and of a DataLoader whose workers stay between epochs; the first epoch warms up."""
+    """Images per second of the backend, and of a DataLoader that keeps its workers; the first epoch warms up."""
     images = digits(1536).repeat(count // 1536, 1, 1, 1)
     loader = DataLoader(
         PerImage(images, CORE), BATCH, shuffle=True, num_workers=workers, persistent_workers=True
@@ -195,8 +188,8 @@ def against_data_loader(workers: int, rounds: int, count: int = 7680) -> dict[st
     return {**out, "backend_over_data_loader": ratio(seen["backend"], seen["data_loader"])}
 
 
-def part_of_epoch(config: Augment, rounds: int, count: int = 2048) -> dict[str, float]:
-    """CPU seconds of the augmentation of as many images over those of an epoch of `fit` with it."""
+def fraction_of_epoch(config: Augment, rounds: int, count: int = 2048) -> dict[str, float]:
+    """CPU seconds of augmentation alone over those of an epoch of `fit` with augmentation, per image."""
     pixels, labels = random_images(count + BATCH)
     proba = np.eye(10, dtype=np.float32)[labels]
     raw = {
@@ -221,11 +214,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--batch", type=int, default=512)
-    args = parser.parse_args()
+    args = read_arguments(parser)
 
     torch.set_num_threads(1)
     keep_freed_memory()
-    load = os.getloadavg()[0]
     images = digits(args.batch)
     chains = {
         "core, batched": batched(images, CORE),
@@ -236,7 +228,7 @@ def main() -> None:
         "full, albumentations": albumentations(images, FULL),
         "full, albumentations stock": albumentations(images, stock_pipeline(full=True)),
     }
-    packages = ["torch", "albumentations", "opencv-python-headless", "numpy"]
+    packages = ["opencv-python-headless"]  # beside those that every result names
     if kornia(images, full=False) is None:
         print("kornia is not installed: left out")
     else:
@@ -248,17 +240,11 @@ def main() -> None:
         times = measured[name.split(",")[0] + ", batched"] / rate
         print(f"{name:28}{rate:10,.0f} images/s   batched is {times:6.1f} times as fast")
 
-    parts = {name: part_of_epoch(config, 3) for name, config in (("core", CORE), ("full", FULL))}
+    fractions = {name: fraction_of_epoch(config, 3) for name, config in (("core", CORE), ("full", FULL))}
     loaders = {f"{workers} workers": against_data_loader(workers, 7) for workers in (1, 2)}
-    print(json.dumps({"part of an epoch": parts, "core, albumentations": loaders}, indent=1))
-
-    RESULT.parent.mkdir(exist_ok=True)
-    record = {
-        "date": datetime.date.today().isoformat(),
-        "cpu": cpu_model(),
+    setting = {
         "threads": 1,
-        "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "packages": {name: importlib.metadata.version(name) for name in packages},
         "image": [1, SIDE, SIDE],
         "batch": args.batch,
         "rounds": args.rounds,
@@ -267,12 +253,13 @@ def main() -> None:
             "full": FULL.model_dump(exclude_defaults=True),
         },
         "clock": "CPU seconds of the process",
-        "images_per_second": {name: round(rate) for name, rate in measured.items()},
-        "part_of_an_epoch": {"model": LEAN_CNN, **parts},
-        "albumentations_against_a_data_loader": {"chain": "core", "clock": "wall", "batch": BATCH, **loaders},
-        "load_average": {"before": load, "after": os.getloadavg()[0]},
     }
-    RESULT.write_text(json.dumps(record, indent=2) + "\n")
+    results = {
+        "images_per_second": {name: round(rate) for name, rate in measured.items()},
+        "part_of_an_epoch": {"model": LEAN_CNN, **fractions},
+        "albumentations_against_a_data_loader": {"chain": "core", "clock": "wall", "batch": BATCH, **loaders},
+    }
+    write("augmentation", {**setting, "results": results}, args)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Does it pay to train several networks of one configuration as one, folds and seeds side by side?
+"""Is it faster to train several networks of one configuration (folds or seeds) as one network than one after the other?
 
     python benchmarks/fused.py [--networks 2 5] [--rounds 3]
 
-What a run measures of itself before it confirms (`fusing_gain`): the training's own loop, augmentation, mixing and moving
-average included, G trainings as one network against G one after the other, in turns. Above 1 fusing pays. One thread on
-a CPU, 28x28x1, batches of 128. Writes benchmarks/results/fused-<cpu or cuda>.json.
+This is the measurement that a run makes on a GPU before it confirms (`fusing_gain`): the real training loop with
+augmentation, mixing and moving average, G trainings as one network against G trainings one after the other, in turns.
+The result is how many times as fast the fused ones are; above 1, fusing is worth it. One thread on a CPU, 28x28x1,
+batches of 128. Writes benchmarks/results/fused-<cpu or cuda>.json.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import statistics
 
 import numpy as np
 import torch
-from common import random_images, write
+from common import random_images, read_arguments, write
 
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Target
-from tune_digits.learn.batches import to_device
+from tune_digits.learn.device import to_device
 from tune_digits.learn.fusing_gain import fusing_gain
 
 MODELS = (
@@ -32,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", type=int, nargs="+", default=[2, 5])
     parser.add_argument("--rounds", type=int, default=3)
-    args = parser.parse_args()
+    args = read_arguments(parser)
     torch.set_num_threads(1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     images, labels = random_images(4096)
@@ -55,7 +56,7 @@ def main() -> None:
             ]
             name = f"{' '.join(map(str, model.values()))}, {networks} networks"
             results[name] = {"median": statistics.median(gains), "low": min(gains), "high": max(gains)}
-    write(f"fused-{device.type}", results)
+    write(f"fused-{device.type}", {"results": results}, args)
 
 
 if __name__ == "__main__":

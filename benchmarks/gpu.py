@@ -1,17 +1,17 @@
-"""How a GPU is best filled with small networks: processes side by side, fused networks, bfloat16, CUDA graphs.
+"""What keeps a GPU busy with small networks: several processes, fused networks, bfloat16, CUDA graphs.
 
     python benchmarks/gpu.py [--processes 1 2 4 8 16] [--fused 1 2 4 8 16 32] [--seconds 10]
 
-Without Ray: `fit` and `fit_fused` on data that lie on the device, 28x28x1, batches of 128, lean_cnn (32, 2). Figures are
-images per second of all networks together:
+Without Ray: `fit` and `fit_fused` with the data on the device, 28x28x1, batches of 128, lean_cnn (width 32, depth 2).
+Measured are images per second, of all networks together:
 
-  processes     N processes that train a network each, counted over a time in which all of them train
-  fused         G networks as one, in one process; `gain` is over one network alone in one process
+  processes     N processes, each training one network; counted while all of them train
+  fused         G networks as one, in one process; `gain` is the ratio to one network alone in one process
   precision     one network in bfloat16 and in float32
-  augmentation  part of the time of a step that augmentation takes, in `fit` with and without it
-  graphs        the bare step (forward, backward, update) replayed as a CUDA graph over the same step launched by Python
+  augmentation  the fraction of a training step's time that augmentation takes: `fit` with it and without it
+  graphs        the bare step (forward, backward, update) as a CUDA graph, over the same step launched by Python
 
-On a machine without a GPU it runs on the CPU, which checks the script and says nothing of GPUs; the last is left out.
+Without a GPU it runs on the CPU, which tests the script but tells nothing about GPUs; `graphs` is then left out.
 Writes benchmarks/results/gpu-<cuda or cpu>.json.
 """
 
@@ -26,13 +26,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import random_images, ratio, take_turns, write
+from common import random_images, ratio, read_arguments, take_turns, write
 
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Target
-from tune_digits.learn.batches import DeviceData, to_device
+from tune_digits.learn.device import DeviceData, to_device
 from tune_digits.learn.fit import fit, start_training
-from tune_digits.learn.fused import Member, fit_fused
+from tune_digits.learn.fused import fit_fused
+from tune_digits.learn.loop import Training
 from tune_digits.learn.optim import set_lr
 
 AUGMENT = {"rotate": 12, "shift": 0.1, "zoom": 0.1, "shear": 8, "elastic": 0.02, "cutout": 0.3}
@@ -40,7 +41,7 @@ BATCH = 128
 
 
 def trial(images: int, **change: Any) -> TrialConfig:
-    """More epochs than anybody waits for."""
+    """A configuration with more epochs than are ever run here."""
     raw = {
         "model": {"name": "lean_cnn", "width": 32, "depth": 2},
         "augment": AUGMENT,
@@ -50,7 +51,7 @@ def trial(images: int, **change: Any) -> TrialConfig:
 
 
 class Bench:
-    """The data on the device, and trainings of it."""
+    """The data on the device, and trainings on them."""
 
     def __init__(self, count: int, device: str) -> None:
         self.images, labels = random_images(count)
@@ -61,17 +62,17 @@ class Bench:
         )
         self.count = count
 
-    def member(self, config: TrialConfig, seed: int) -> Member:
+    def training(self, config: TrialConfig, seed: int) -> Training:
         rows = np.arange(self.count)
         state = start_training(config, self.images, rows, 10, seed, 0, self.device)
-        return Member(state, torch.from_numpy(rows).to(self.device), seed, 0)
+        return Training(state, torch.from_numpy(rows).to(self.device), seed)
 
     def alone(self, config: TrialConfig) -> Iterator[Any]:
-        one = self.member(config, 0)
+        one = self.training(config, 0)
         return fit(one.state, config, self.data, one.rows, seed=0)
 
     def fused(self, config: TrialConfig, networks: int) -> Iterator[Any]:
-        return fit_fused([self.member(config, seed) for seed in range(networks)], config, self.data)
+        return fit_fused([self.training(config, seed) for seed in range(networks)], config, self.data)
 
 
 def rate(epochs: Iterator[Any], images: int, seconds: float) -> float:
@@ -120,7 +121,7 @@ def processes_rate(number: int, count: int, device: str, seconds: float) -> floa
 def graph_gain(bench: Bench, seconds: float) -> dict[str, float]:
     """The bare step as a CUDA graph over the step launched by Python; capture as in PyTorch's notes on CUDA graphs."""
     config = trial(bench.count, optimizer={"name": "sgd", "lr": 0.01})
-    state = bench.member(config, 0).state
+    state = bench.training(config, 0).state
     model, optimizer = state.model.train(), state.optimizer
     set_lr(optimizer, 0.01)
     images = torch.rand(BATCH, 1, 28, 28, device="cuda").contiguous(memory_format=torch.channels_last)
@@ -168,7 +169,7 @@ def main() -> None:
     parser.add_argument("--fused", type=int, nargs="*", default=[1, 2, 4, 8, 16, 32])
     parser.add_argument("--seconds", type=float, default=10.0, help="per figure")
     parser.add_argument("--images", type=int, default=8192)
-    args = parser.parse_args()
+    args = read_arguments(parser)
     torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
@@ -181,11 +182,11 @@ def main() -> None:
     plain = trial(count)
     bare = trial(count, augment={})
     seen = take_turns({"with": lambda: measured(plain), "without": lambda: measured(bare)}, 3)
-    share = ratio(seen["with"], seen["without"])
-    results["augmentation's part of a step"] = {
-        "median": 1 - share["median"],
-        "low": 1 - share["high"],
-        "high": 1 - share["low"],
+    speed = ratio(seen["with"], seen["without"])
+    results["augmentation, fraction of a step"] = {
+        "median": 1 - speed["median"],
+        "low": 1 - speed["high"],
+        "high": 1 - speed["low"],
     }
     train = plain.train
     precise = {
@@ -202,7 +203,7 @@ def main() -> None:
     results["processes"] = {n: processes_rate(n, count, device, args.seconds) for n in args.processes}
     if device == "cuda":
         results["graphs"] = graph_gain(bench, args.seconds)
-    write(f"gpu-{device}", results)
+    write(f"gpu-{device}", {"results": results}, args)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Does a search slow down as it grows, and does its memory grow with the number of trials?
 
-time     2,000 trials that train next to nothing: wall time per trial of the last 200 against the first 200
-memory   proportional set size (Linux) of all processes of a search: over 200,000 images with 24 and with 200 trials, and
-         over 3,000 images, which is what a search holds besides the data
+time     2,000 trials that train next to nothing: time per trial (wall clock) of the last 200 against the first 200
+memory   proportional set size (Linux: memory that processes share is counted once) of all processes of a search: over
+         200,000 images with 24 and with 200 trials; and over 3,000 images, to see what a search needs besides its data
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import write
+from common import read_arguments, write
 
 HERE = Path(__file__).parent
 
@@ -41,7 +41,7 @@ def time_per_trial(trials: int) -> dict[str, float]:
 
 
 def proportional_set(pid: int) -> int:
-    """Bytes of the proportional set size of a process and all below it: what they share counts once."""
+    """Proportional set size, in bytes, of a process and all that it started: memory that they share is counted once."""
     children = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -81,15 +81,10 @@ def peak_memory(trials: int, count: int) -> int:
 
 def big_search(trials: int, count: int) -> None:
     import numpy as np
-    from common import random_images
+    from common import noise_task, search_on
 
-    from tune_digits import runs
-    from tune_digits.data.dataset import Dataset, Target, Task
     from tune_digits.data.folds.split import Fold
-    from tune_digits.screen import Screen
     from tune_digits.study import make_study
-    from tune_digits.tune.resources import plan_slots, start_ray
-    from tune_digits.tune.search import run_search, share
 
     raw = {
         "trial": {
@@ -100,24 +95,18 @@ def big_search(trials: int, count: int) -> None:
         "search": {"trials": trials, "grace_period": 1},
     }
     study = make_study(raw, "growth", "growth", {})
-    images, labels = random_images(count)
-    task = Task(
-        "noise", Dataset(images, labels[:, None], np.arange(count), (Target("digit", tuple("0123456789")),))
-    )
-    slots = plan_slots(study.resources, *start_ray())
-    task, data = share(task, study)
-    del images  # the store holds them now
-    run = runs.create_run(Path("runs"), "growth", study.to_yaml(), {}, None)
-    # trained on a few, all of them in memory
+    # trained on a few images; all of them are in memory
     fold = Fold(0, np.arange(2000), np.arange(2000, 3000))
-    run_search(study, run, data, fold, slots, Screen())
+    search_on(study, noise_task(count), fold, Path("runs"))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--trials", type=int, default=2000)
     parser.add_argument("--images", type=int, default=200_000)
-    args = parser.parse_args()
+    args = read_arguments(parser)
     memory = {
         f"{trials} trials, {count} images": peak_memory(trials, count)
         for trials, count in ((24, 3000), (24, args.images), (200, args.images))
@@ -129,7 +118,7 @@ def main() -> None:
         },
         "time": time_per_trial(args.trials),
     }
-    write("growth", results)
+    write("growth", {"results": results}, args)
 
 
 if __name__ == "__main__":

@@ -1,35 +1,35 @@
-"""What each of Keras's defaults is worth: the keras8 baseline, and the same with one default put back alone.
+"""What each of Keras's defaults is worth: the keras8 baseline, and the same with one default of PyTorch's at a time.
 
     python benchmarks/keras_parity.py --data FOLDER --seeds 5
 
-Trains on a subset of `--data` (a training file of the Kaggle format, or any other that the search reads) and scores on
-other rows, all recipes on the same rows with the same seeds. The schedule and the augmentation are the baseline's, the
-former shrunk to `--epochs`. Every finished training is kept in results/keras_parity.json at once: the same command
-goes on where it was stopped, and more seeds join the old ones. Prints the table of docs/keras-parity.md.
+Trains on a subset of `--data` (a training file of the Kaggle format, or any other format that the search reads) and
+scores on other rows; all recipes get the same rows and seeds. Schedule and augmentation are those of the baseline, with
+the schedule shortened to `--epochs`. Every finished training is kept in results/keras_parity.json at once: the same
+command continues where it was stopped, and more seeds are added to those that are there. Prints the table that
+`table.py` puts into docs/keras-parity.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from common import RESULTS, commit, read_arguments, write
+from table import keras_table
 
 from tune_digits.config import Cv, TrialConfig
 from tune_digits.data.formats import Auto
 from tune_digits.data.load import load_task
-from tune_digits.disk import write_json
-from tune_digits.learn.batches import to_device
-from tune_digits.learn.fit import evaluate, fit, start_training
+from tune_digits.learn.device import to_device
+from tune_digits.learn.fit import fit, start_training
+from tune_digits.learn.loop import evaluate
 from tune_digits.learn.metrics import ACCURACY
-from tune_digits.machine import environment
 
-RESULT = Path(__file__).parent / "results" / "keras_parity.json"
 CPU = torch.device("cpu")
 BASELINE_EPOCHS = 56
 
@@ -53,15 +53,15 @@ BASELINE: dict[str, Any] = {
 }
 TORCH_EPSILON = {"optimizer.eps": 1e-8, "optimizer.arithmetic": "torch"}
 TORCH_INIT = {"model.init": "default", "model.bn_gamma_init": "ones"}
-# what the table calls it -> what differs from the baseline
+# name in the results, by which finished trainings are found again -> what differs from the baseline
 RECIPES: dict[str, dict[str, Any]] = {
     "Keras's defaults": {},
     "first weights: PyTorch's": {"model.init": "default"},
     "gamma starts at 1": {"model.bn_gamma_init": "ones"},
     "epsilon 1e-8 beside the root": TORCH_EPSILON,
     "epsilon 1e-7 beside the root (Keras of 2019)": {"optimizer.arithmetic": "torch"},
-    "epsilon 1e-8 beside the root, no biases ahead of BatchNorm": {**TORCH_EPSILON, "model.conv_bias": False},
     "no biases ahead of BatchNorm": {"model.conv_bias": False},
+    "epsilon 1e-8 beside the root, no biases ahead of BatchNorm": {**TORCH_EPSILON, "model.conv_bias": False},
     "rho 0.99": {"optimizer.alpha": 0.99},
     "BatchNorm momentum 0.9 taken over as it stands": {"model.bn_momentum": 0.9},
     "last BatchNorm like the others": {"model.dense_bn": "same"},
@@ -79,7 +79,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 def config_of(changes: dict[str, Any], width: int, epochs: int, batch: int) -> TrialConfig:
-    """The baseline with `changes`, its 56 epochs shrunk to `epochs`."""
+    """The baseline with `changes`, and its 56 epochs shortened to `epochs`."""
     tree: dict[str, Any] = {
         "model": {"width": width},
         "augment": {"rotate": 10, "shift": 0.25, "shear": 10, "zoom": 0.4},
@@ -113,41 +113,20 @@ def score_of(config: TrialConfig, sets: tuple, seed: int) -> dict[str, float]:
     }
 
 
-def mean_error(values: list[float]) -> tuple[float, float]:
-    """Mean and standard error."""
-    error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
-    return statistics.mean(values), error
-
-
-def table(runs: dict[str, dict[str, dict[str, float]]]) -> str:
-    """Markdown: accuracy in percent, and the difference to the baseline seed by seed, each ± standard error."""
-    lines = ["| recipe | accuracy, % | less than the baseline by, points | seeds |", "|---|---|---|---|"]
-    base = runs[next(iter(RECIPES))]
-    for name in RECIPES:
-        seeds = sorted(runs.get(name, {}).keys() & base.keys(), key=int)
-        if not seeds:
-            continue
-        mean, error = mean_error([100 * runs[name][s]["accuracy"] for s in seeds])
-        lost, lost_error = mean_error(
-            [100 * (base[s]["accuracy"] - runs[name][s]["accuracy"]) for s in seeds]
-        )
-        loss = "" if runs[name] is base else f"{lost:+.2f} ± {lost_error:.2f}"
-        lines.append(f"| {name} | {mean:.2f} ± {error:.2f} | {loss} | {len(seeds)} |")
-    return "\n".join(lines)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add = parser.add_argument
     add("--data", type=Path, help="data set (default: scikit-learn's digits)")
     add("--seeds", type=int, default=5)
-    add("--epochs", type=int, default=12, help="the baseline's are 56")
+    add("--epochs", type=int, default=12, help="the baseline has 56")
     add("--subset", type=int, default=4000, help="rows to train on")
     add("--valid", type=int, default=5000, help="other rows to score on")
-    add("--width", type=int, default=8, help="the baseline's is 64")
-    add("--batch", type=int, default=64, help="the baseline's is 1024")
+    add("--width", type=int, default=8, help="the baseline has 64")
+    add("--batch", type=int, default=64, help="the baseline has 1024")
     add("--only", nargs="*", default=list(RECIPES), help="these recipes, by their names")
-    args = parser.parse_args()
+    args = read_arguments(parser)
     torch.set_num_threads(1)
 
     task = load_task(Auto(path=None if args.data is None else str(args.data)), Cv())
@@ -161,22 +140,22 @@ def main() -> None:
         "valid": len(valid),
         **{k: getattr(args, k) for k in ("epochs", "width", "batch")},
     }
-    runs: dict[str, dict[str, dict[str, float]]] = {}
-    if RESULT.exists() and (kept := json.loads(RESULT.read_text()))["setting"] == setting:
+    runs: dict[str, dict[str, dict[str, Any]]] = {}
+    known = RESULTS / "keras_parity.json"
+    if known.exists() and (kept := json.loads(known.read_text()))["setting"] == setting:
         runs = kept["runs"]
     for seed in range(args.seeds):
         for name in args.only:
             if str(seed) in runs.setdefault(name, {}):
                 continue
             config = config_of(RECIPES[name], args.width, args.epochs, args.batch)
-            runs[name][str(seed)] = result = score_of(config, sets, seed)
+            result = score_of(config, sets, seed)
+            runs[name][str(seed)] = {**result, "git": commit()}
             print(
                 f"seed {seed}  {result['accuracy']:.4f}  {result['cpu_seconds']:4.0f} s  {name}", flush=True
             )
-            write_json(
-                RESULT, {"date": time.strftime("%F"), **environment(), "setting": setting, "runs": runs}
-            )
-    print(f"\n{setting}\n\n{table(runs)}")
+            write("keras_parity", {"setting": setting, "runs": runs}, args, show=False)
+    print(f"\n{setting}\n\n{keras_table(runs)}")
 
 
 if __name__ == "__main__":

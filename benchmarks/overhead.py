@@ -1,13 +1,14 @@
-"""What a search costs beside the training itself.
+"""How much time a search takes besides the training itself.
 
-help          `search.py --help`, whole process
-first_epoch   from the command to the first epoch's record, bundled digits, two trials side by side
-per_trial     wall time per trial of 24 trials that train next to nothing, two at once, actors reused
-checkpoint    saving a state of 1 MB and recording an epoch
+help          `search.py --help`, the whole process
+first_epoch   from the command to the record of the first epoch, bundled digits, two trials side by side
+per_trial     time per trial (wall clock) of 24 trials that train next to nothing, two at once, workers reused
+checkpoint    saving a training state of 1 MB and recording an epoch
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from common import random_images, write
+from common import noise_task, read_arguments, search_on, write
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "search.py"
 TRIALS = 24
@@ -51,14 +52,9 @@ def first_epoch_seconds() -> float:
 
 
 def small_search(trials: int, folder: Path) -> list[float]:
-    """Seconds after the first trial's end at which each trial of a search ended that trains next to nothing."""
-    from tune_digits import runs
-    from tune_digits.data.dataset import Dataset, Target, Task
+    """When each trial of a search with hardly any training ended, in seconds after the end of the first."""
     from tune_digits.data.folds.split import Fold
-    from tune_digits.screen import Screen
     from tune_digits.study import make_study
-    from tune_digits.tune.resources import plan_slots, start_ray
-    from tune_digits.tune.search import run_search, share
 
     raw = {
         "trial": {
@@ -69,18 +65,13 @@ def small_search(trials: int, folder: Path) -> list[float]:
         "search": {"trials": trials, "grace_period": 1},
     }
     study = make_study(raw, "overhead", "overhead", {})
-    images, labels = random_images(80, 8)
-    target = Target("digit", tuple("0123456789"))
-    task = Task("noise", Dataset(images, labels[:, None], np.arange(80), (target,)))
-    slots = plan_slots(study.resources, *start_ray())
-    run = runs.create_run(folder, "overhead", study.to_yaml(), {}, None)
-    run_search(study, run, share(task, study)[1], Fold(0, np.arange(64), np.arange(64, 80)), slots, Screen())
+    run, _ = search_on(study, noise_task(80, 8), Fold(0, np.arange(64), np.arange(64, 80)), folder)
     ends = sorted(path.stat().st_mtime for path in run.path.glob("trials/*/trial.json"))
     return [end - ends[0] for end in ends]
 
 
 def per_trial_seconds() -> float:
-    """In a process of its own: Ray starts anew."""
+    """Measured in a process of its own, so that Ray starts anew."""
     with tempfile.TemporaryDirectory() as folder:
         code = f"import overhead, json, pathlib; print(json.dumps(overhead.small_search({TRIALS}, pathlib.Path('.'))))"
         env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
@@ -110,13 +101,18 @@ def checkpoint_seconds() -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    args = read_arguments(parser)
     seen = {
         "help": [help_seconds() for _ in range(5)],
         "first_epoch": [first_epoch_seconds() for _ in range(3)],
         "per_trial": [per_trial_seconds() for _ in range(3)],
         "checkpoint": [checkpoint_seconds() for _ in range(3)],
     }
-    write("overhead", {name: {"median": statistics.median(s), "seconds": s} for name, s in seen.items()})
+    results = {name: {"median": statistics.median(s), "seconds": s} for name, s in seen.items()}
+    write("overhead", {"results": results}, args)
 
 
 if __name__ == "__main__":

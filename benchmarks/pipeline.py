@@ -1,37 +1,36 @@
-"""How much of the bare training step is left when `fit` augments, mixes, averages weights and validates?
+"""How fast is `fit` with augmentation, mixing, averaged weights and validation, compared with the bare training step?
 
     python benchmarks/pipeline.py [--rounds 5] [--images 640]
 
-One thread, 28x28x1, batches of 128. The bare step is forward, backward and update on one resident float batch, with
-the same optimizer, layout and batch size. The two take turns, A B A B, so that a slower minute slows both; they are
-timed in CPU seconds of the process, which other processes do not count in, and the median of the ratios counts.
-Validation is on a quarter as many images as training, as in cross-validation by five. Writes
-benchmarks/results/pipeline.json.
+One thread, 28x28x1, batches of 128. The bare step is forward, backward and update on one float batch that stays in
+memory, with the same optimizer, layout and batch size. The two take turns, A B A B, so that a slower minute slows both;
+they are timed in CPU seconds of this process, which the work of other processes does not change much. The result is the
+median of the ratios; 1 means that nothing is lost. Validation is on a quarter as many images as training, as in
+five-fold cross-validation. Writes benchmarks/results/pipeline.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from common import read_arguments, write
 
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Target
-from tune_digits.learn.allocator import keep_freed_memory
-from tune_digits.learn.fit import evaluate, fit, start_training, to_device
+from tune_digits.learn.device import to_device
+from tune_digits.learn.fit import fit, start_training
+from tune_digits.learn.loop import evaluate
 from tune_digits.learn.losses import loss_per_sample
 from tune_digits.learn.metrics import ACCURACY
 from tune_digits.learn.optim import set_lr
-from tune_digits.machine import environment
+from tune_digits.patches.allocator import keep_freed_memory
 
 CPU = torch.device("cpu")
-RESULT = Path(__file__).parent / "results" / "pipeline.json"
 AUGMENT = {"rotate": 12, "shift": 0.1, "zoom": 0.1, "shear": 8, "elastic": 0.02, "cutout": 0.3}
 # what is switched on; the last is what an epoch of a search does
 LOOPS: dict[str, dict[str, Any]] = {
@@ -131,8 +130,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=640)
-    parser.add_argument("--only", help="one model, by its name and knobs as they are printed")
-    args = parser.parse_args()
+    parser.add_argument("--only", help="measure one model, named as it is printed; nothing is kept")
+    args = read_arguments(parser)
     torch.set_num_threads(1)
     keep_freed_memory()  # as every worker of a search does
     results = {}
@@ -142,9 +141,7 @@ def main() -> None:
             results[name] = measure(model, args.images, args.rounds)
             print(name, {k: round(v, 3) for k, v in results[name].items()}, flush=True)
     if args.only is None:
-        RESULT.parent.mkdir(exist_ok=True)
-        record = {"date": time.strftime("%F"), "images": args.images, "rounds": args.rounds, **environment()}
-        RESULT.write_text(json.dumps({**record, "results": results}, indent=1) + "\n")
+        write("pipeline", {"images": args.images, "rounds": args.rounds, "results": results}, args)
 
 
 if __name__ == "__main__":

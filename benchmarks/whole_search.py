@@ -1,12 +1,13 @@
-"""A whole search against what one would write instead: the same trials, epochs, images and networks.
+"""A whole search compared with what one would write without this package: same trials, epochs, images and networks.
 
-8 trials of 3 epochs (or as many as the environment variable EPOCHS says) on 6,000 images of 28x28, lean_cnn, 2 cores, command to end (imports and Ray's start counted):
+8 trials of 3 epochs (or as many as the environment variable EPOCHS says) on 6,000 images of 28x28, lean_cnn, 2 cores.
+Timed from the command to its end, with imports and the start of Ray:
 
-  ours       `run_search`: Ray Tune, one data copy, reused actors, batched augmentation
-  tutorial   Ray Tune as its tutorial writes it: a data set and a DataLoader per trial, albumentations per image
-  bare       two processes without Ray that share the trials out, each with `fit` on one thread
+  ours       `run_search`: Ray Tune, the data in memory once, reused workers, batched augmentation
+  tutorial   Ray Tune as in its tutorial: a data set and a DataLoader in each trial, albumentations image by image
+  bare       two processes without Ray, each with half of the trials, `fit` on one thread
   optuna     Optuna in one process, one trial after the other, `fit` on two threads
-  floor      Ray Tune with two trials that import PyTorch, report once and train nothing: what Ray itself takes
+  floor      Ray Tune with two trials that import PyTorch, report once and train nothing: the time of Ray itself
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import random_images, ratio, take_turns, write
+from common import random_images, ratio, read_arguments, take_turns, write
 
-# the longer search is asked for by an environment variable, since every side is a process of its own
+# set by an environment variable, since each side runs in a process of its own
 EPOCHS = int(os.environ.get("EPOCHS", "3"))
 TRIALS, TRAIN, VALID, BATCH = 8, 6000, 1000, 128
 MODEL = {"name": "lean_cnn", "width": 16, "depth": 2}
@@ -40,27 +41,18 @@ def trial_tree(lr) -> dict:
 
 def ours() -> None:
     import numpy as np
+    from common import noise_task, search_on
 
-    from tune_digits import runs
-    from tune_digits.data.dataset import Dataset, Target, Task
     from tune_digits.data.folds.split import Fold
-    from tune_digits.screen import Screen
     from tune_digits.study import make_study
-    from tune_digits.tune.resources import plan_slots, start_ray
-    from tune_digits.tune.search import run_search, share
 
     raw = {
         "trial": trial_tree({"loguniform": [1e-3, 1e-2]}),
         "search": {"trials": TRIALS, "grace_period": EPOCHS},
     }
     study = make_study(raw, "benchmark", "benchmark", {})
-    images, labels = random_images(TRAIN + VALID)
-    target = Target("digit", tuple("0123456789"))
-    task = Task("noise", Dataset(images, labels[:, None], np.arange(len(images)), (target,)))
-    slots = plan_slots(study.resources, *start_ray())
-    run = runs.create_run(Path("runs"), "benchmark", study.to_yaml(), {}, None)
     fold = Fold(0, np.arange(TRAIN), np.arange(TRAIN, TRAIN + VALID))
-    records = run_search(study, run, share(task, study)[1], fold, slots, Screen())
+    _, records = search_on(study, noise_task(TRAIN + VALID), fold, Path("runs"))
     assert [r.epochs for r in records] == [EPOCHS] * TRIALS
 
 
@@ -70,7 +62,8 @@ def train_with_fit(lr: float, threads: int) -> float:
 
     from tune_digits.config import TrialConfig
     from tune_digits.data.dataset import Target
-    from tune_digits.learn.fit import fit, start_training, to_device
+    from tune_digits.learn.device import to_device
+    from tune_digits.learn.fit import fit, start_training
 
     torch.set_num_threads(threads)
     images, labels = random_images(TRAIN + VALID)
@@ -199,7 +192,7 @@ def seconds(side: str) -> float:
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         log = subprocess.run(
-            [sys.executable, str(Path(__file__).resolve()), "--side", side],
+            [sys.executable, str(Path(__file__).resolve()), "--side", side, "--allow-dirty"],
             cwd=folder,
             check=False,
             capture_output=True,
@@ -213,18 +206,22 @@ def seconds(side: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--side", choices=SIDES, help="run one side in this process")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
     parser.add_argument("--rounds", type=int, default=3)
-    args = parser.parse_args()
+    args = read_arguments(parser)
     if args.side:
         SIDES[args.side]()
         return
     seen = take_turns({side: lambda side=side: seconds(side) for side in args.sides}, args.rounds)
+    ratios = {f"{s} / ours": ratio(seen[s], seen["ours"]) for s in seen if s != "ours"}
     write(
         "whole_search" if EPOCHS == 3 else f"whole_search-{EPOCHS}-epochs",
-        {"seconds": seen, **{f"{s} / ours": ratio(seen[s], seen["ours"]) for s in seen if s != "ours"}},
+        {"results": {"seconds": seen, **ratios}},
+        args,
     )
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from run_samples import MADE_FROM
 
+from tune_digits.config import TrialConfig
 from tune_digits.errors import RunError
 from tune_digits.runs import FoldResult, Run, TrialRecord, create_run, open_run
 
@@ -55,7 +57,7 @@ def test_another_format_and_no_run_are_refused(tmp_path: Path) -> None:
 
 def test_trials_and_epochs_come_back(tmp_path: Path) -> None:
     run = make(tmp_path)
-    record = TrialRecord(4, "pruned", "search", {"a": {"b": 1}}, {"a.b": 1}, 2, 0.5, 0.6, 1.5)
+    record = TrialRecord(4, "pruned", "search", TrialConfig(), {"a.b": 1}, MADE_FROM, 2, 0.5, 0.6, 1.5)
     run.write_trial(record)
     assert run.trials() == [record]
     for epoch in (1, 2, 1, 2, 3):
@@ -69,10 +71,11 @@ def test_trials_and_epochs_come_back(tmp_path: Path) -> None:
 def test_folds_come_back_and_damage_is_named(tmp_path: Path) -> None:
     run = make(tmp_path)
     proba = np.random.default_rng(0).random((3, 10)).astype(np.float32)
-    result = FoldResult(7, 2, 0, np.array([1, 5, 9]), proba, 0.9, 3.5, {"Dig-MNIST": 0.8})
+    result = FoldResult(7, 2, 0, np.array([1, 5, 9]), proba, 0.9, 3.5, MADE_FROM, {"Dig-MNIST": 0.8})
     run.write_fold(result)
     (back,) = run.folds(7)
     assert (back.trial, back.fold, back.seed, back.score, back.seconds) == (7, 2, 0, 0.9, 3.5)
+    assert back.fingerprints == MADE_FROM
     assert back.holdout_scores == {"Dig-MNIST": 0.8}
     assert np.array_equal(back.valid_idx, result.valid_idx)
     assert np.array_equal(back.valid_proba, proba)

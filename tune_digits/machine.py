@@ -10,7 +10,20 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = "tune_digits ray torch torchvision optuna albumentations numpy pandas scikit-learn tensorboard pydantic".split()
+PACKAGES = (
+    *(
+        "tune_digits",
+        "ray",
+        "torch",
+        "torchvision",
+        "optuna",
+        "albumentations",
+        "numpy",
+        "pandas",
+        "scikit-learn",
+    ),
+    *("tensorboard", "pydantic"),
+)
 
 
 def available_cores() -> int:

@@ -24,31 +24,47 @@ import os
 import time
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from tune_digits.config import TrialConfig
 from tune_digits.disk import read_json, replacing, write_json, write_text
 from tune_digits.errors import RunError
 from tune_digits.machine import environment
 
-FORMAT = 1
+FORMAT = 2
+State = Literal["running", "finished", "ended", "pruned", "failed"]
+# finished: trained all epochs; ended: stopped by its own rule (early stopping, or a loss that was no longer finite);
+# pruned: stopped by the scheduler; failed: raised an error
+OVER: tuple[State, ...] = ("finished", "ended", "pruned", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprints:
+    """What a training was made from, each as a hash: the data set (images, labels, groups, ids, their order), and the
+    folds together with the rows of a subset."""
+
+    data: str
+    folds: str
 
 
 @dataclass(slots=True)
 class TrialRecord:
-    """One trial of the search. state: running, pruned, finished or failed. score: of the last epoch.
+    """One trial of the search. score: of the last epoch.
 
-    seconds: training and validation; searched: the searched values by the dotted keys of the study file.
+    role: baseline, start or search. seconds: training and validation; searched: the searched values by the dotted keys
+    of the study file.
     """
 
     number: int
-    state: str
+    state: State
     role: str
-    config: dict[str, Any]
+    config: TrialConfig
     searched: dict[str, Any]
+    fingerprints: Fingerprints
     epochs: int = 0
     score: float | None = None
     best_score: float | None = None
@@ -70,6 +86,7 @@ class FoldResult:
     valid_proba: np.ndarray
     score: float
     seconds: float
+    fingerprints: Fingerprints
     holdout_scores: dict[str, float] = field(default_factory=dict)
 
 
@@ -111,11 +128,14 @@ class Run:
     # trials
 
     def write_trial(self, record: TrialRecord) -> None:
-        write_json(self.trial_folder(record.number) / "trial.json", asdict(record))
+        raw = {f.name: getattr(record, f.name) for f in fields(record)}
+        raw["config"] = record.config.model_dump(mode="json")
+        raw["fingerprints"] = asdict(record.fingerprints)
+        write_json(self.trial_folder(record.number) / "trial.json", raw)
 
     def trials(self) -> list[TrialRecord]:
         """All trials on record, by number."""
-        return [TrialRecord(**read_json(p)) for p in sorted((self.path / "trials").glob("*/trial.json"))]
+        return [_read_trial(p) for p in sorted((self.path / "trials").glob("*/trial.json"))]
 
     def append_epoch(self, number: int, report: Mapping[str, Any]) -> None:
         path = self.trial_folder(number) / "epochs.jsonl"
@@ -155,6 +175,7 @@ class Run:
                 valid_proba=result.valid_proba.astype(np.float32),
                 numbers=np.array([result.trial, result.fold, result.seed]),
                 figures=np.array([result.score, result.seconds]),
+                fingerprints=np.array([result.fingerprints.data, result.fingerprints.folds]),
                 holdouts=np.array(list(result.holdout_scores), dtype=str),
                 holdout_scores=np.array(list(result.holdout_scores.values()), dtype=float),
             )
@@ -172,19 +193,37 @@ class Run:
         path = self.path / "fusing.json"
         return read_json(path) if path.exists() else None
 
+    def facts(self) -> dict[str, Any]:
+        """What run.json says: command, data, versions, machine."""
+        facts: dict[str, Any] = read_json(self.path / "run.json")
+        return facts
+
     def folds(self, trial: int | None = None) -> list[FoldResult]:
         """The confirming trainings on record, of one trial or of all."""
         pattern = "*.npz" if trial is None else f"{trial:04d}-*.npz"
         return [_read_fold(p) for p in sorted((self.path / "confirm").glob(pattern))]
 
 
+def _read_trial(path: Path) -> TrialRecord:
+    raw = read_json(path)
+    try:
+        config = TrialConfig.model_validate(raw["config"])
+        return TrialRecord(**{**raw, "config": config, "fingerprints": Fingerprints(**raw["fingerprints"])})
+    except (TypeError, KeyError, ValueError) as error:
+        raise RunError(f"{path}: damaged ({type(error).__name__}: {error})") from None
+
+
 def _read_fold(path: Path) -> FoldResult:
     try:
-        with np.load(path, allow_pickle=False) as z:
+        # opened here: NumPy leaves a damaged archive open
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as z:
             trial, fold, seed = (int(n) for n in z["numbers"])
             score, seconds = (float(n) for n in z["figures"])
             holdouts = dict(zip(map(str, z["holdouts"]), map(float, z["holdout_scores"]), strict=True))
-            return FoldResult(trial, fold, seed, z["valid_idx"], z["valid_proba"], score, seconds, holdouts)
+            made_from = Fingerprints(*map(str, z["fingerprints"]))
+            return FoldResult(
+                trial, fold, seed, z["valid_idx"], z["valid_proba"], score, seconds, made_from, holdouts
+            )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(f"{path}: damaged ({error}); delete it to train that fold again") from None
 
@@ -217,12 +256,12 @@ def create_run(
     write_json(
         path / "run.json", {"format": FORMAT, "created": time.strftime("%FT%T%z"), **facts, **environment()}
     )
-    _point_latest(root, path)
+    point_latest(root, path)
     return run
 
 
 def open_run(path: Path) -> Run:
-    """An existing run folder of this format. Raises RunError."""
+    """An existing run folder of this format; a link (runs/latest) is followed once. Raises RunError."""
     if not (path / "run.json").is_file():
         hint = " (no search has been run yet)" if path.name == "latest" else ""
         raise RunError(
@@ -231,16 +270,21 @@ def open_run(path: Path) -> Run:
     version = read_json(path / "run.json").get("format")
     if version != FORMAT:
         raise RunError(
-            f"{path}: is of run format {version}; this version of tune_digits reads format {FORMAT}"
+            f"{path}: is of run format {version}, and this version of tune_digits reads format {FORMAT}. Search again "
+            "into a new run folder; this one stays as it is"
         )
-    return Run(path.resolve())
+    real = path.resolve()
+    # as it was written: relative where it lies below the working folder
+    below = not path.is_absolute() and real.is_relative_to(Path.cwd())
+    return Run(real.relative_to(Path.cwd()) if below else real)
 
 
-def _point_latest(root: Path, path: Path) -> None:
+def point_latest(root: Path, path: Path) -> None:
+    """Make root/latest a link to the run folder `path`; somebody's own folder of that name is left alone."""
     root.mkdir(parents=True, exist_ok=True)
     latest = root / "latest"
     if latest.exists() and not latest.is_symlink():
-        return  # somebody's own folder of that name is left alone
+        return
     temporary = root / f".latest.{os.getpid()}"
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(os.path.relpath(path.resolve(), root.resolve()), target_is_directory=True)

@@ -1,4 +1,4 @@
-"""What the user sees while something runs: one calm live view, or plain lines where there is no terminal."""
+"""What the user sees while something runs: a live view, or a line every few seconds where there is no terminal."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def clock(seconds: float) -> str:
 class Progress:
     """What is known of a phase: how many of `total` are done, and a few lines about them.
 
-    running: name -> state in a few words, one line each. facts: label -> value, all on one line. The time left is
-    that of the rest at the pace so far, and not after `deadline` (seconds from the start).
+    running: name -> state in a few words, one line each. facts: label -> value, all on one line. deadline: seconds from
+    the start after which the phase ends in any case.
     """
 
     title: str
@@ -40,11 +40,11 @@ class Progress:
     deadline: float | None = None
     started: float = field(default_factory=time.monotonic)
 
-    def of_file(self, name: str, part: float) -> None:
-        """Of the file `name`, `part` (0..1) is done; each file has a time of its own."""
+    def of_file(self, name: str, fraction: float) -> None:
+        """The fraction 0..1 of the file `name` is done; time is counted from the start of each file."""
         if self.facts.get("file") != name:
             self.facts["file"], self.started = name, time.monotonic()
-        self.done = round(self.total * part)
+        self.done = round(self.total * fraction)
 
     @property
     def elapsed(self) -> float:
@@ -52,17 +52,17 @@ class Progress:
 
     @property
     def left(self) -> float | None:
-        """Seconds, or None while nothing is done."""
-        pace = self.elapsed / self.done * (self.total - self.done) if self.done else None
+        """Seconds for the rest at the pace so far, and no more than up to the deadline; None while nothing is done."""
+        rest = self.elapsed / self.done * (self.total - self.done) if self.done else None
         if self.deadline is None:
-            return pace
-        rest = max(0.0, self.deadline - self.elapsed)
-        return rest if pace is None else min(pace, rest)
+            return rest
+        allowed = max(0.0, self.deadline - self.elapsed)
+        return allowed if rest is None else min(rest, allowed)
 
     def line(self) -> str:
         left = "" if self.left is None else f", {clock(self.left)} left"
         facts = "".join(f" · {k} {v}" for k, v in self.facts.items())
-        return f"{self.title}: {self.done}/{self.total} done{facts} · {clock(self.elapsed)} gone{left}"
+        return f"{self.title}: {self.done}/{self.total} done{facts} · {clock(self.elapsed)} elapsed{left}"
 
     def __rich__(self) -> Group:
         head = Table.grid(padding=(0, 1))
@@ -71,7 +71,7 @@ class Progress:
             Text(self.title, style="bold"),
             ProgressBar(total=max(1, self.total), completed=self.done, width=28),
             f"{self.done}/{self.total}",
-            Text(f"{clock(self.elapsed)} gone  {left}", style="dim"),
+            Text(f"{clock(self.elapsed)} elapsed  {left}", style="dim"),
         )
         parts: list[Table | Text] = [head]
         if self.facts:
@@ -81,7 +81,7 @@ class Progress:
 
 
 class Screen:
-    """Prints lines, and shows a Progress live on a terminal or now and then as a plain line elsewhere."""
+    """Prints lines, and shows a Progress: live on a terminal, elsewhere as a line every `PLAIN_EVERY` seconds."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False, soft_wrap=not sys.stdout.isatty())

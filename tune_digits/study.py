@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,13 @@ import yaml
 from tune_digits.config import Confirm, Cv, Ensemble, Resources, Search, TrialConfig
 from tune_digits.data.formats import Data
 from tune_digits.errors import ConfigError
-from tune_digits.space import Space, flatten, make_space
+from tune_digits.space.space import Space, make_space
+from tune_digits.space.tree import flatten
 from tune_digits.study_parts import StudyParts
 from tune_digits.validate import did_you_mean, validate
 
-# keys of a trial that name files or folders
-PATHS = ("model.init_from", "model.weights", "loss.teacher")
+# keys that name files or folders
+PATHS = ("data.path", "data.root", "model.init_from", "model.weights", "loss.teacher")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +43,33 @@ class Study:
         return int(self.space.fixed("train.epochs"))
 
     def to_yaml(self) -> str:
-        return yaml.safe_dump(self.raw, sort_keys=False, default_flow_style=None, width=110)
+        text: str = yaml.dump(self.raw, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110)
+        return text
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, except that a key given twice is an error and not silently the last."""
+    """PyYAML's safe loader, but a key given twice is an error, and 1e-4 is a number as in YAML 1.2."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's safe dumper, but the text '1e-4' is quoted: without quotes it is a number."""
+
+
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+        list("-+.0123456789"),
+    )
 
 
 def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise yaml.constructor.ConstructorError(
+                None, None, "a key must be a text or a number", key_node.start_mark
+            )
         key = loader.construct_object(key_node)
         if key in seen:
             raise yaml.constructor.ConstructorError(
@@ -91,22 +110,30 @@ def find_space(name: str) -> Path:
     raise ConfigError(f"no search space '{name}'{hint} Give a path, or one of: {', '.join(known)}")
 
 
-def load_study(path: Path, overrides: Mapping[str, Any] | None = None) -> Study:
+def load_study(
+    path: Path, overrides: Mapping[str, Any] | None = None, origins: Mapping[str, str] | None = None
+) -> Study:
     """Read, resolve and check a study file. `overrides`: dotted key -> value, over what the file says.
 
     An override's key is that of a study part (`search.trials`) or of the trial (`optimizer.lr`, which reaches into
-    every branch of a one_of). Raises ConfigError.
+    every branch of a one_of). origins: an override's key -> the flag it comes from (`--trials`), which messages about
+    it name; without one it comes from `--set`. Raises ConfigError.
     """
     try:
         raw = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
-    if raw is None:
-        raw = {}
-    return make_study(raw, str(path), path.stem, overrides or {})
+    return make_study({} if raw is None else raw, str(path), path.stem, overrides, origins)
 
 
-def make_study(raw: Any, file: str, name: str, overrides: Mapping[str, Any]) -> Study:
+def make_study(
+    raw: Any,
+    file: str,
+    name: str,
+    overrides: Mapping[str, Any] | None = None,
+    origins: Mapping[str, str] | None = None,
+) -> Study:
+    """The study of a raw tree; see `load_study`. file: what messages name. name: the study's, unless raw has one."""
     if not isinstance(raw, dict):
         raise ConfigError(f"{file}: must be a mapping with the key 'trial', got {type(raw).__name__}")
     allowed = ["name", *StudyParts.model_fields, "trial", "baseline", "start"]
@@ -114,13 +141,20 @@ def make_study(raw: Any, file: str, name: str, overrides: Mapping[str, Any]) -> 
         if key not in allowed:
             hint = did_you_mean(key, allowed)
             raise ConfigError(f"{file}: {key}: unknown key{hint} Allowed here: {', '.join(allowed)}")
-    raw = json.loads(json.dumps(raw))  # a copy of our own, and proof that nothing but plain values is in it
+    try:
+        raw = json.loads(json.dumps(raw))  # a copy of our own
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{file}: only texts, numbers, true, false, null, lists and mappings can be used ({error})"
+        ) from None
+    overrides = overrides or {}
+    flags = {k.removeprefix("trial."): _flag(k, v, origins or {}) for k, v in overrides.items()}
     for key, value in overrides.items():
         _override(raw, key, value)
     _resolve_paths(raw)
     parts = {k: v for k, v in raw.items() if k in StudyParts.model_fields}
-    study_parts = validate(StudyParts, parts, file)
-    space = make_space(raw.get("trial", {}), raw.get("baseline", {}), raw.get("start", []), file)
+    study_parts = validate(StudyParts, parts, file, flags=flags)
+    space = make_space(raw.get("trial", {}), raw.get("baseline", {}), raw.get("start", []), file, flags)
     name = str(raw.get("name", name))
     resolved = {
         "name": name,
@@ -133,32 +167,46 @@ def make_study(raw: Any, file: str, name: str, overrides: Mapping[str, Any]) -> 
         name, **{k: getattr(study_parts, k) for k in StudyParts.model_fields}, space=space, raw=resolved
     )
     if study.search.grace_period > study.epochs:
+        place = flags.get("train.epochs") or flags.get("search.grace_period") or file
         raise ConfigError(
-            f"{file}: search.grace_period is {study.search.grace_period}, more than train.epochs {study.epochs}"
+            f"{place}: search.grace_period is {study.search.grace_period}, more than train.epochs {study.epochs}"
         )
     return study
 
 
+def _flag(key: str, value: Any, origins: Mapping[str, str]) -> str:
+    """An override as it was written: `--trials 0` or `--set optimizer.lr=0.01`, of lists and mappings the key alone."""
+    shown = value if isinstance(value, str) else json.dumps(value, default=str)
+    short = not isinstance(value, (list, dict))
+    if key in origins:
+        return f"{origins[key]} {shown}" if short else origins[key]
+    return f"--set {key}={shown}" if short else f"--set {key}"
+
+
 def _resolve_paths(node: Any, place: str = "") -> None:
-    """Make the trial's paths absolute in place: trials run in folders of their own, and so may --resume."""
+    """Make paths absolute in place: trials run in folders of their own, and so may --resume."""
     if isinstance(node, list):
         for item in node:
             _resolve_paths(item, place)
     elif isinstance(node, dict):
         for key, value in node.items():
             # one_of and choice add no level to a key; points of the space may be flat
-            at = place if key in ("trial", "baseline", "start", "one_of") else f"{place}.{key}".lstrip(".")
+            level = "" if key in ("trial", "baseline", "start", "one_of", "choice") else f".{key}"
+            at = f"{place}{level}".lstrip(".")
             if at in PATHS and isinstance(value, str):
-                node[key] = str(Path(value).expanduser().resolve())
-            elif at in PATHS and isinstance(value, dict) and isinstance(value.get("choice"), list):
-                value["choice"] = [
-                    str(Path(v).expanduser().resolve()) if isinstance(v, str) else v for v in value["choice"]
-                ]
+                node[key] = _absolute(value)
+            elif at in PATHS and isinstance(value, list):
+                node[key] = [_absolute(v) if isinstance(v, str) else v for v in value]
             else:
                 _resolve_paths(value, at)
 
 
+def _absolute(path: str) -> str:
+    return path if path.startswith("torchvision:") else str(Path(path).expanduser().resolve())
+
+
 def _override(raw: dict[str, Any], key: str, value: Any) -> None:
+    """Set a key of a study in place; what the points say of it goes, since it would be refused as not searched."""
     parts = key.split(".")
     if parts[0] in StudyParts.model_fields:
         _set(raw, parts, value, key)
@@ -169,18 +217,22 @@ def _override(raw: dict[str, Any], key: str, value: Any) -> None:
         hint = did_you_mean(parts[0] if parts else key, allowed)
         raise ConfigError(f"--set {key}: unknown key{hint} It begins with one of: {', '.join(allowed)}")
     _set(raw.setdefault("trial", {}), parts, value, key)
-    # a point that names what is now fixed would be refused as "not searched"
     dotted = ".".join(parts)
     for point in [raw.get("baseline"), *(raw.get("start") or [])]:
         if isinstance(point, dict):
-            flat = {k: v for k, v in flatten(point).items() if k != dotted and not k.startswith(f"{dotted}.")}
+            flat = flatten(point)
+            # knobs of an optimizer that another has replaced
+            replaced = parts[-1] == "name" and flat.get(dotted, value) != value
+            gone = ".".join(parts[:-1]) if replaced else dotted
             point.clear()
-            point.update(flat)
+            point.update({k: v for k, v in flat.items() if k != dotted and not k.startswith(f"{gone}.")})
 
 
 def _set(tree: Any, parts: list[str], value: Any, key: str) -> None:
     head, *rest = parts
     if isinstance(tree, dict) and set(tree) == {"one_of"} and isinstance(tree["one_of"], list):
+        if parts == ["name"]:
+            tree["one_of"] = _branches_named(value, tree["one_of"], key)
         for branch in tree["one_of"]:
             _set(branch, parts, value, key)
         return
@@ -192,3 +244,13 @@ def _set(tree: Any, parts: list[str], value: Any, key: str) -> None:
         _set(tree[head], rest, value, key)
     else:
         tree[head] = value
+
+
+def _branches_named(name: Any, branches: list[Any], key: str) -> list[Any]:
+    """The branches of a one_of that `--set optimizer.name=sgd` keeps."""
+    names = [str(branch.get("name")) for branch in branches if isinstance(branch, dict)]
+    kept = [branch for branch in branches if isinstance(branch, dict) and branch.get("name") == name]
+    if not kept:
+        hint = did_you_mean(name, names)
+        raise ConfigError(f"--set {key}: no branch is named {name!r}{hint} Branches: {', '.join(names)}")
+    return kept

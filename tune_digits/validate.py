@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -13,6 +13,8 @@ from pydantic.fields import FieldInfo
 from tune_digits.config import Part
 from tune_digits.config.part import variant
 from tune_digits.errors import ConfigError
+
+P = TypeVar("P", bound=Part)
 
 
 def did_you_mean(name: Any, allowed: Iterable[str]) -> str:
@@ -45,16 +47,44 @@ def _discriminator(field: FieldInfo | None) -> str:
     return field.discriminator if field and isinstance(field.discriminator, str) else "name"
 
 
-def validate(cls: type[Part], raw: Mapping[str, Any], where: str, note: str = "") -> Any:
-    """`cls` from a raw tree, or a ConfigError that names the dotted key, what is allowed and the nearest name."""
+def validate(
+    cls: type[P], raw: Mapping[str, Any], where: str, note: str = "", flags: Mapping[str, str] | None = None
+) -> P:
+    """`cls` from a raw tree, or a ConfigError that names the dotted key, what is allowed and the nearest name.
+
+    where: `file` or `file: key`, what a message begins with. note: what it ends with. flags: dotted key below `where`
+    -> the flag that has set it (`--trials 0`), which a message about that key begins with instead.
+    """
     try:
         return cls.model_validate(raw, context={"check_files": True})
     except ValidationError as error:
-        lines = [_explain(cls, raw, e, where) + note for e in error.errors(include_url=False)]
+        lines = [_explain(cls, raw, e, where, flags or {}) + note for e in error.errors(include_url=False)]
         raise ConfigError("\n".join(dict.fromkeys(lines))) from None
 
 
-def _explain(cls: type[Part], raw: Any, error: Any, where: str) -> str:
+def _head(where: str, keys: list[str], flags: Mapping[str, str]) -> str:
+    """What a message about a key begins with: the flag that has set it or a key above it, else file and key."""
+    for length in range(len(keys), 0, -1):
+        flag = flags.get(".".join(keys[:length]))
+        if flag is not None:
+            return ": ".join([flag, ".".join(keys[length:])]) if keys[length:] else flag
+    file, _, prefix = where.partition(": ")
+    dotted = ".".join([k for k in (prefix, *keys) if k])
+    return f"{file}: {dotted}" if dotted else file
+
+
+def _with_flags(message: str, keys: list[str], flags: Mapping[str, str]) -> str:
+    """` (with --epochs 2)`: the flags that have set what a message about a whole part speaks of."""
+    above = "".join(f"{key}." for key in keys)
+    named = [
+        flag
+        for key, flag in flags.items()
+        if key.startswith(above) and re.search(rf"\b{re.escape(key.rpartition('.')[2])}\b", message)
+    ]
+    return f" (with {', '.join(named)})" if named else ""
+
+
+def _explain(cls: type[Part], raw: Any, error: Any, where: str, flags: Mapping[str, str]) -> str:
     keys: list[str] = []
     model: type[Part] | None = cls
     node = raw
@@ -67,13 +97,13 @@ def _explain(cls: type[Part], raw: Any, error: Any, where: str) -> str:
         if model is not None and isinstance(part, str):
             model = _model_at(model, node, part)
         node = node.get(part) if isinstance(node, Mapping) else None
-    file, _, prefix = where.partition(": ")
-    dotted = ".".join([k for k in (prefix, *keys) if k])
-    head = f"{file}: {dotted}" if dotted else file
     kind = error["type"]
     owner = _owner(cls, raw, keys)
     fields = owner.model_fields if owner else {}
     field = fields.get(keys[-1]) if keys else None
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
+        keys.append(_discriminator(field))
+    head = _head(where, keys, flags)
     if kind == "extra_forbidden":
         allowed = sorted(fields)
         hint = did_you_mean(keys[-1], allowed)
@@ -81,19 +111,18 @@ def _explain(cls: type[Part], raw: Any, error: Any, where: str) -> str:
     if kind == "missing" and field is not None and field.description:
         return f"{head}: missing: {field.description}"
     if kind == "union_tag_not_found":
-        return f"{head}.{_discriminator(field)}: missing; it says which of the variants is meant"
+        return f"{head}: missing; it says which of the variants is meant"
     if kind in ("union_tag_invalid", "literal_error"):
         allowed = re.findall(
             "'([^']+)'", error["ctx"].get("expected_tags") or error["ctx"].get("expected", "")
         )
         got = error["ctx"].get("tag", error.get("input"))
         hint = did_you_mean(got, allowed)
-        key = head if kind == "literal_error" else f"{head}.{_discriminator(field)}"
-        return f"{key}: unknown value '{got}'{hint} Allowed: {', '.join(allowed)}"
+        return f"{head}: unknown value '{got}'{hint} Allowed: {', '.join(allowed)}"
     message = error["msg"].removeprefix("Value error, ")
     given = error.get("input")
     shown = f" (got {given!r})" if isinstance(given, (str, int, float, bool, list, tuple, type(None))) else ""
-    return f"{head}: {message[0].lower()}{message[1:]}{shown}"
+    return f"{head}: {message[0].lower()}{message[1:]}{shown}{_with_flags(message, keys, flags)}"
 
 
 def _owner(cls: type[Part], raw: Any, keys: list[str]) -> type[Part] | None:

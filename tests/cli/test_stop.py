@@ -11,7 +11,6 @@ import pytest
 
 from tune_digits.cli.common import run_command
 from tune_digits.errors import DataError
-from tune_digits.tune.resources import _sigterm_kept
 
 ARGS = argparse.Namespace(debug=False)
 
@@ -38,7 +37,7 @@ def test_sigterm_ends_a_command_as_ctrl_c_does(capsys: pytest.CaptureFixture[str
 
     assert run_command(main, ARGS) == 143
     assert seen == ["interrupted", "cleared up"]
-    assert capsys.readouterr().err == "\nstopped\n"
+    assert "stopped" in capsys.readouterr().err
 
 
 def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,16 +50,8 @@ def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     before = signal.getsignal(signal.SIGTERM)
     assert fails(KeyboardInterrupt()) == 130
     assert fails(DataError("no such file")) == 2
-    assert capsys.readouterr().err.endswith("error: no such file\n")
+    assert "no such file" in capsys.readouterr().err
+    assert fails(BrokenPipeError()) == 1
+    with pytest.raises(ZeroDivisionError):  # a mistake of ours is shown whole
+        fails(ZeroDivisionError())
     assert signal.getsignal(signal.SIGTERM) == before
-
-
-def test_ray_does_not_take_sigterm() -> None:
-    from ray._private import utils
-
-    setter, handler = utils.set_sigterm_handler, signal.getsignal(signal.SIGTERM)
-    with _sigterm_kept():
-        utils.set_sigterm_handler(lambda number, frame: None)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as its native part does
-    assert signal.getsignal(signal.SIGTERM) == handler
-    assert utils.set_sigterm_handler is setter

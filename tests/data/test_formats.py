@@ -67,7 +67,7 @@ def test_without_a_format_it_is_auto_and_takes_any_option():
     data = data_of(path="x", size=32, crop=True, transpose=True, root="y", channels=1, subset=20)
     assert isinstance(data, Auto) and data.size == (32, 32) and data.crop and data.subset == 20
     assert data_of() == Auto()
-    assert data_of(format="auto", path="x") == Auto(path="x")
+    assert data_of(format="auto", path="x") == Auto(path=str(Path("x").resolve()))
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -13,7 +13,7 @@ from PIL import Image
 from tune_digits.cli.predict import main
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import RowForm, Target
-from tune_digits.data.formats import Auto, Data
+from tune_digits.data.formats import Auto
 from tune_digits.data.load import load_unlabelled
 from tune_digits.ensemble.members import (
     Manifest,
@@ -24,6 +24,7 @@ from tune_digits.ensemble.members import (
     write_manifest,
 )
 from tune_digits.ensemble.vote import labels_of
+from tune_digits.learn.metrics import ACCURACY
 from tune_digits.learn.models import build_model
 
 KIND = (Target("label", ("rust", "mould")),)
@@ -32,7 +33,7 @@ RNG = np.random.default_rng(0)
 
 
 def ensemble(
-    folder: Path, targets: tuple[Target, ...], shape: tuple[int, int, int], data: Data, form: RowForm
+    folder: Path, targets: tuple[Target, ...], shape: tuple[int, int, int], data: Auto, form: RowForm
 ) -> Path:
     config = TrialConfig()
     classes = sum(len(t.classes) for t in targets)
@@ -40,7 +41,7 @@ def ensemble(
     channels = shape[0]
     model = build_model(config.model, *shape, classes, (0.5,) * channels, (0.3,) * channels)
     save_member(folder / "m.safetensors", model, config, {})
-    write_manifest(folder, Manifest(("m.safetensors",), targets, shape, "soft", 1, data, form))
+    write_manifest(folder, Manifest(("m.safetensors",), targets, shape, "soft", 1, data, form, ACCURACY, ""))
     return folder
 
 

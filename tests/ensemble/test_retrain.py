@@ -7,17 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from here import Here
 
 from tune_digits import disk
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Target
 from tune_digits.ensemble.retrain import SEEDS, RetrainData, member_jobs, train_members
 from tune_digits.errors import DataError, RunError
-from tune_digits.learn.fit import fit, start_training, to_device
+from tune_digits.execute.inline import Kept
+from tune_digits.execute.slots import Slots
+from tune_digits.learn.device import to_device
+from tune_digits.learn.fit import fit, start_training
 from tune_digits.learn.metrics import ACCURACY
-from tune_digits.tune.resources import Slots
-from tune_digits.tune.trainable import TrainingData, teacher_of
+from tune_digits.tune.training import TrainingData, teacher_of
 
 N = 60
 TARGETS = (Target("half", ("left", "right")),)
@@ -33,44 +34,57 @@ def data() -> TrainingData:
     return TrainingData(images.astype(np.uint8), np.eye(2, dtype=np.float32)[labels], TARGETS, ACCURACY)
 
 
-def tree(**change) -> dict:
+def configuration(**change) -> TrialConfig:
     raw = {
         "model": {"name": "lean_cnn", "width": 4, "depth": 1},
         "schedule": {"name": "cosine_restarts", "first": 1},
         "train": {"epochs": 3, "batch_size": 20, "snapshots": True},
         **change,
     }
-    return TrialConfig.model_validate(raw).model_dump(mode="json")
+    return TrialConfig.model_validate(raw)
 
 
 def shared(data: TrainingData, folder: Path) -> RetrainData:
-    return RetrainData(Here(data), np.arange(N), str(folder), Slots(1, 0, 1))
+    return RetrainData(Kept(data), np.arange(N), str(folder), Slots(1, 0, 1))
 
 
 def test_each_snapshot_is_a_member_of_its_own(data, tmp_path) -> None:
-    config = tree()
+    config = configuration()
     (job,) = member_jobs([(7, config)], 1, "key")
     assert list(job.snapshots) == [1, 2]
     assert len(set(job.files)) == 3
     train_members((job,), shared(data, tmp_path))
     assert sorted(job.files) == sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.*"))
 
-    trial = TrialConfig.model_validate(config)
-    state = start_training(trial, data.images, np.arange(N), 2, SEEDS, 0, torch.device("cpu"))
+    state = start_training(config, data.images, np.arange(N), 2, SEEDS, 0, torch.device("cpu"))
     on_device = to_device(data.images, data.proba, TARGETS, torch.device("cpu"))
-    for report in fit(state, trial, on_device, torch.arange(N), seed=SEEDS):
+    for report in fit(state, config, on_device, torch.arange(N), seed=SEEDS):
         saved, meta = disk.read_tensors(tmp_path / job.files[report.epoch - 1])
         assert meta.get("epoch", 3) == report.epoch
         assert all(torch.equal(value, saved[name]) for name, value in state.model.state_dict().items())
 
 
+def test_the_averaged_weights_are_the_member(data, tmp_path) -> None:
+    config = configuration(
+        schedule={"name": "constant"}, train={"epochs": 2, "batch_size": 20, "ema_decay": 0.9}
+    )
+    (job,) = member_jobs([(7, config)], 1, "key")
+    train_members((job,), shared(data, tmp_path))
+    state = start_training(config, data.images, np.arange(N), 2, SEEDS, 0, torch.device("cpu"))
+    on_device = to_device(data.images, data.proba, TARGETS, torch.device("cpu"))
+    list(fit(state, config, on_device, torch.arange(N), seed=SEEDS))
+    saved, _ = disk.read_tensors(tmp_path / job.file)
+    assert all(torch.equal(value, saved[name]) for name, value in state.ema.state_dict().items())
+    assert not all(torch.equal(value, saved[name]) for name, value in state.model.state_dict().items())
+
+
 def test_without_snapshots_a_training_is_one_member() -> None:
-    plain = tree(train={"epochs": 3}, schedule={"name": "constant"})
+    plain = configuration(train={"epochs": 3}, schedule={"name": "constant"})
     assert [len(job.files) for job in member_jobs([(1, plain)], 2, "key")] == [1, 1]
 
 
 def test_a_member_that_diverged_is_not_saved(data, tmp_path) -> None:
-    config = tree(
+    config = configuration(
         optimizer={"name": "sgd", "lr": 1e30},
         schedule={"name": "constant"},
         train={"epochs": 5, "batch_size": 20},
@@ -85,11 +99,9 @@ def test_pseudo_labels_are_their_own_teacher(data, tmp_path) -> None:
     file = tmp_path / "teacher.npz"
     known = np.tile(np.float32([0.3, 0.7]), (N - 10, 1))
     np.savez(file, proba=known)
-    config = TrialConfig.model_validate(
-        tree(loss={"name": "cross_entropy", "teacher": str(file), "teacher_weight": 0.5})
-    )
+    config = configuration(loss={"name": "cross_entropy", "teacher": str(file), "teacher_weight": 0.5})
     pseudo = TrainingData(data.images, data.proba, TARGETS, ACCURACY, pseudo=10)
     np.testing.assert_array_equal(teacher_of(config, pseudo), np.concatenate([known, data.proba[-10:]]))
     with pytest.raises(DataError, match="60 rows"):
         teacher_of(config, data)
-    assert teacher_of(TrialConfig.model_validate(tree()), data) is None
+    assert teacher_of(configuration(), data) is None

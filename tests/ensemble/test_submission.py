@@ -1,4 +1,4 @@
-"""Submissions in every form: one row per image, a column per target, a row per target; and the manifest that keeps it."""
+"""Submissions in every form: a row per image, a column per target, a row per target; and the manifest that keeps it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tune_digits.data.formats import Auto
 from tune_digits.ensemble.members import Manifest, read_manifest, write_manifest
 from tune_digits.ensemble.submission import submission_frame, write_submission
 from tune_digits.errors import DataError, RunError
+from tune_digits.learn.metrics import Metric
 
 ROOT, VOWEL = Target("root", ("ka", "ga", "ma")), Target("vowel", ("0", "1"))
 LONG = RowForm("row_id", ("target",), ("_vowel", "_root"), ((1,), (0,)), numbers=True)
@@ -140,6 +141,8 @@ def manifest(**changes) -> Manifest:
         "tta": 2,
         "data": Auto(size=[8, 6], crop=True, channels=3),
         "form": LONG,
+        "metric": Metric("macro_recall", (2.0, 1.0)),
+        "trained_on": "abc",
     }
     return Manifest(**values | changes)
 
@@ -159,7 +162,7 @@ def test_the_manifest_keeps_no_path_of_the_training_data(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": 1}, "is of format 1; this version of tune_digits reads 2 only"),
+        ({"format": 1}, "is of format 1; this version of tune_digits reads 3 only"),
         ({"format": None}, "is of format None"),
         ({"data": {"size": 1}}, "damaged"),
         ({"submission": {"id_column": "id"}}, "damaged"),

@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from tune_digits import disk, runs
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Target
-from tune_digits.learn.fit import channel_stats, fit, start_training, to_device
-from tune_digits.learn.predict import predict_logits, predict_proba, shifted
-from tune_digits.learn.state import derive_seed, pack, unpack
+from tune_digits.learn.device import to_device
+from tune_digits.learn.fit import channel_stats, fit, start_training
+from tune_digits.learn.seeds import derive_seed
+from tune_digits.learn.state import pack, unpack
 
 CPU = torch.device("cpu")
 TARGETS = (Target("digit", tuple(map(str, range(10)))),)
@@ -99,14 +100,6 @@ def test_fit_leaves_the_global_generator_and_the_data_alone(digits) -> None:
     assert np.array_equal(proba, digits[1])
 
 
-def test_read_only_arrays_are_used_without_a_copy(digits) -> None:
-    images = digits[0].copy()
-    images.flags.writeable = False
-    data = to_device(images, digits[1], TARGETS, CPU)
-    assert data.images.data_ptr() == images.ctypes.data
-    assert np.array_equal(data.images.numpy(), images)
-
-
 def test_it_learns_digits(digits) -> None:
     raw = {
         "model": {"name": "lean_cnn", "width": 16},
@@ -163,24 +156,6 @@ def test_channel_stats_equal_numpy() -> None:
     scaled = images[rows] / 255
     assert mean == pytest.approx(scaled.mean((0, 2, 3)))
     assert std == pytest.approx(scaled.std((0, 2, 3)))
-
-
-def test_tta_averages_whole_pixel_shifts(digits) -> None:
-    state, _ = training(digits, FULL)
-    images = torch.from_numpy(digits[0][:20])
-    heads = (slice(0, 10),)
-    views = [shifted(images.float(), dy, dx).round().to(torch.uint8) for dy, dx in [(0, 0), (0, 1), (0, -1)]]
-    expected = np.mean([predict_proba(state.model, v, heads) for v in views], axis=0)
-    assert predict_proba(state.model, images, heads, tta=3) == pytest.approx(expected, abs=1e-6)
-    moved = shifted(images.float(), 0, 1)
-    assert torch.equal(moved[..., 1:], images.float()[..., :-1])
-
-
-def test_batches_do_not_change_predictions(digits) -> None:
-    state, _ = training(digits, FULL)
-    images = torch.from_numpy(digits[0][:70])
-    whole = predict_logits(state.model, images)
-    assert torch.allclose(whole, predict_logits(state.model, images, batch_size=13), atol=1e-5)
 
 
 def test_a_damaged_state_is_named(tmp_path, digits) -> None:

@@ -12,9 +12,11 @@ import torch
 
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Target
-from tune_digits.learn.batches import DeviceData, to_device
+from tune_digits.learn import losses
+from tune_digits.learn.device import DeviceData, to_device
 from tune_digits.learn.fit import fit, start_training
-from tune_digits.learn.fused import Member, fit_fused, why_apart
+from tune_digits.learn.fused import CannotFuse, fit_fused, why_apart
+from tune_digits.learn.loop import Training
 from tune_digits.learn.state import TrainState, pack, unpack
 
 CPU = torch.device("cpu")
@@ -39,9 +41,9 @@ def digits(classes: int = 3, teacher: bool = False) -> tuple[np.ndarray, DeviceD
     return images, to_device(images, proba, (target,), CPU, other)
 
 
-def start(config: TrialConfig, images: np.ndarray, seed: int, fold: int) -> Member:
+def start(config: TrialConfig, images: np.ndarray, seed: int, fold: int) -> Training:
     rows = ROWS[fold]
-    return Member(start_training(config, images, rows.numpy(), 3, seed, fold, CPU), rows, seed, fold)
+    return Training(start_training(config, images, rows.numpy(), 3, seed, fold, CPU), rows, seed, fold)
 
 
 def largest_difference(a: TrainState, b: TrainState) -> float:
@@ -123,29 +125,29 @@ def test_adam_too_and_both_ways_of_laying_down_the_state() -> None:
     again = [start(config, images, *s) for s in seeds]
     alone = [start(config, images, *s) for s in seeds]
     for kept, one, two in zip(saved, again, alone, strict=True):
-        for member in (one, two):
-            unpack(member.state, {k: v.clone() for k, v in kept[0].items()}, copy.deepcopy(kept[1]))
+        for training in (one, two):
+            unpack(training.state, {k: v.clone() for k, v in kept[0].items()}, copy.deepcopy(kept[1]))
     list(fit_fused(again, config, data))
-    for member in alone:
-        list(fit(member.state, config, data, member.rows, seed=member.seed, fold=member.fold))
+    for training in alone:
+        list(fit(training.state, config, data, training.rows, seed=training.seed, fold=training.fold))
     for one, two, three in zip(whole, again, alone, strict=True):
         assert largest_difference(one.state, two.state) == 0
         assert largest_difference(one.state, three.state) < 2e-4
         assert [r.epoch for r in two.state.history] == [1, 2, 3]
 
 
-def test_a_member_whose_loss_is_lost_does_not_disturb_the_others() -> None:
+def test_a_training_whose_loss_is_not_finite_does_not_disturb_the_others() -> None:
     config = TrialConfig.model_validate(PLAIN)
     images, data = digits()
-    members = [start(config, images, 5, 0), start(config, images, 6, 0)]
+    trainings = [start(config, images, 5, 0), start(config, images, 6, 0)]
     with torch.no_grad():
-        next(members[0].state.model.parameters()).fill_(math.nan)
-    reports = list(fit_fused(members, config, data))
+        next(trainings[0].state.model.parameters()).fill_(math.nan)
+    reports = list(fit_fused(trainings, config, data))
     alone = start(config, images, 6, 0)
     list(fit(alone.state, config, data, alone.rows, seed=6))
-    assert largest_difference(members[1].state, alone.state) < 2e-5
+    assert largest_difference(trainings[1].state, alone.state) < 2e-5
     assert math.isnan(reports[-1][0].train_loss)
-    assert [len(m.state.history) for m in members] == [1, 2]
+    assert [len(t.state.history) for t in trainings] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,7 @@ def test_what_trainings_cannot_share_is_named(parts: dict[str, Any]) -> None:
     config = TrialConfig.model_validate({**PLAIN, **parts})
     assert why_apart(config)
     _, data = digits()
-    with pytest.raises(ValueError, match=why_apart(config).split()[0]):
+    with pytest.raises(CannotFuse, match=why_apart(config).split()[0]):
         next(fit_fused([], config, data))
 
 
@@ -172,6 +174,64 @@ def test_trainings_of_different_length_are_refused() -> None:
     config = TrialConfig.model_validate(PLAIN)
     images, data = digits()
     one, two = start(config, images, 5, 0), start(config, images, 5, 1)
-    short = Member(two.state, two.rows[:30], 5, 1)
-    with pytest.raises(ValueError, match="different length"):
+    short = Training(two.state, two.rows[:30], 5, 1)
+    with pytest.raises(CannotFuse, match="number of their steps"):
         next(fit_fused([one, short], config, data))
+
+
+def test_trainings_at_different_epochs_are_refused() -> None:
+    config = TrialConfig.model_validate(PLAIN)
+    images, data = digits()
+    one, two = start(config, images, 5, 0), start(config, images, 6, 0)
+    next(fit(one.state, config, data, one.rows, seed=5))
+    with pytest.raises(CannotFuse, match="already done"):
+        next(fit_fused([one, two], config, data))
+
+
+def test_a_mistake_in_the_fused_step_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: Any) -> torch.Tensor:
+        raise ValueError("a mistake")
+
+    config = TrialConfig.model_validate(PLAIN)
+    images, data = digits()
+    monkeypatch.setattr(losses, "reduce", broken)
+    with pytest.raises(ValueError, match="a mistake") as caught:
+        list(fit_fused([start(config, images, 5, 0), start(config, images, 6, 0)], config, data))
+    assert not isinstance(caught.value, CannotFuse)
+
+
+def test_fused_trainings_are_judged_on_their_own_rows() -> None:
+    config = TrialConfig.model_validate(PLAIN)
+    images, data = digits()
+    pair = []
+    for seed, fold in [(5, 0), (5, 1)]:
+        one = start(config, images, seed, fold)
+        valid = torch.arange(71 - fold, 80)
+        pair.append(Training(one.state, one.rows, seed, fold, valid))
+    *_, last = fit_fused(pair, config, data)
+    for training, report in zip(pair, last, strict=True):
+        alone = start(config, images, training.seed, training.fold)
+        *_, expected = fit(
+            alone.state,
+            config,
+            data,
+            alone.rows,
+            training.valid_rows,
+            seed=training.seed,
+            fold=training.fold,
+        )
+        assert report.valid_loss == pytest.approx(expected.valid_loss, rel=1e-4)
+        assert report.score == expected.score
+
+
+def test_afterwards_each_network_has_tensors_of_its_own_laid_out_for_prediction() -> None:
+    config = TrialConfig.model_validate({**PLAIN, "model": {"name": "lean_cnn", "width": 4, "depth": 2}})
+    images, data = digits()
+    trainings = [start(config, images, 5, 0), start(config, images, 6, 0)]
+    list(fit_fused(trainings, config, data))
+    for training in trainings:
+        for model in (training.state.model, training.state.ema):
+            assert model is not None
+            for tensor in model.parameters():
+                assert tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+                assert tensor.ndim != 4 or tensor.is_contiguous(memory_format=torch.channels_last)

@@ -10,7 +10,7 @@ import sys
 import numpy as np, torch
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Target
-from tune_digits.learn import batches, fit
+from tune_digits.learn import device, fit
 images = np.zeros((40, 1, 8, 8), np.uint8)
 proba = np.eye(2, dtype=np.float32)[np.arange(40) % 2]
 rows = np.arange(40)
@@ -20,7 +20,7 @@ for name in ("sgd", "adam", "adamw", "radam", "nadam", "rmsprop"):
         "train": {"epochs": 1, "ema_decay": 0.9}, "augment": {"rotate": 10}, "mix": {"mixup_alpha": 1.0},
     })
     state = fit.start_training(config, images, rows, 2, 0, 0, torch.device("cpu"))
-    data = batches.to_device(images, proba, (Target("label", ("a", "b")),), torch.device("cpu"))
+    data = device.to_device(images, proba, (Target("label", ("a", "b")),), torch.device("cpu"))
     list(fit.fit(state, config, data, torch.arange(40), torch.arange(10), seed=0))
 print(*(m for m in ("torch._dynamo", "torch._inductor", "torchvision", "pandas", "albumentations", "ray",
                     "pytorch_optimizer", "kornia", "timm", "scipy") if m in sys.modules))

@@ -12,9 +12,13 @@ from torch import nn
 os.environ["KERAS_BACKEND"] = "torch"
 keras = pytest.importorskip("keras", reason="keras is not installed: pip install 'tune_digits[dev]'")
 
-from tune_digits.config import Adam, AdamW, CrossEntropy, Keras8, NAdam, RmsProp, Sgd, TrialConfig  # noqa: E402
+from tune_digits.config import TrialConfig  # noqa: E402
+from tune_digits.config.loss import CrossEntropy  # noqa: E402
+from tune_digits.config.model import Keras8  # noqa: E402
+from tune_digits.config.optimizer import Adam, AdamW, NAdam, RmsProp, Sgd  # noqa: E402
 from tune_digits.learn.losses import loss_per_sample  # noqa: E402
 from tune_digits.learn.models import build_model  # noqa: E402
+from tune_digits.learn.models.classifier import ImageClassifier, Network  # noqa: E402
 from tune_digits.learn.models.norm import BiasedBatchNorm1d, BiasedBatchNorm2d  # noqa: E402
 from tune_digits.learn.optim import build_optimizer, set_lr  # noqa: E402
 from tune_digits.study import find_space, load_study  # noqa: E402
@@ -201,8 +205,9 @@ OPTIMIZERS = [
 @pytest.mark.parametrize(("config", "reference"), OPTIMIZERS, ids=lambda v: getattr(v, "name", None))
 def test_an_optimizer_is_keras_while_the_rate_changes(config, reference):
     generator = torch.Generator().manual_seed(2)
-    model = nn.Linear(5, 3)
-    start = model.weight.detach().clone()
+    dense = nn.Linear(5, 3)
+    model = ImageClassifier(nn.Identity(), Network(dense, (dense,)))
+    start = dense.weight.detach().clone()
     variables = [keras.Variable(p.detach().numpy().copy()) for p in model.parameters()]
     optimizer = build_optimizer(model, config.model_copy(update={"decay_all": True}))
     for lr in (0.1, 0.1, 0.01, 0.3, 0.05, 0.1):
@@ -217,7 +222,7 @@ def test_an_optimizer_is_keras_while_the_rate_changes(config, reference):
         optimizer.step()
         with torch.no_grad():
             reference.apply(gradients, variables)
-    assert not torch.allclose(model.weight, start)
+    assert not torch.allclose(dense.weight, start)
     for p, variable in zip(model.parameters(), variables, strict=True):
         torch.testing.assert_close(p.detach(), variable.value.detach(), rtol=1e-4, atol=1e-5)
 

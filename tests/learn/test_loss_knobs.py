@@ -11,16 +11,11 @@ from pydantic import ValidationError
 from scipy import stats
 from sklearn.utils.class_weight import compute_class_weight
 
-from tune_digits.config import (
-    CrossEntropy,
-    Loss,
-    Mix,
-    TrialConfig,
-    variants,
-)
-from tune_digits.errors import ConfigError, DataError
+from tune_digits.config import Mix, TrialConfig, variants
+from tune_digits.config.loss import CrossEntropy, Loss
+from tune_digits.errors import ConfigError
 from tune_digits.learn import mix
-from tune_digits.learn.loss_checks import check_heads, check_loss
+from tune_digits.learn.loss_checks import check_heads
 from tune_digits.learn.losses import (
     LOSSES,
     center_loss,
@@ -260,7 +255,7 @@ def test_mixing_goes_with_ohem_class_weights_teacher_and_center_loss(name, kind)
     _, columns = mix.apply(torch.rand(B, 1, 8, 8), torch.cat([targets, teacher], 1), params)
     mixed, mixed_teacher = columns.split(K, 1)
     torch.testing.assert_close(
-        mixed_teacher, params.share * teacher + (1 - params.share) * teacher[params.partner]
+        mixed_teacher, params.own * teacher + (1 - params.own) * teacher[params.partner]
     )
     logits, features = some_logits().requires_grad_(), torch.randn(B, 5, requires_grad=True)
     each = loss_per_sample(
@@ -302,17 +297,6 @@ def test_weights_that_do_not_fit_the_data_are_refused_in_words():
         check_heads(CrossEntropy(given_weights=(1, 2, 3)), HEADS)
     check_heads(CrossEntropy(head_weights=(1, 2, 3), given_weights=(1,) * 11), HEADS)
     check_heads(CrossEntropy(), HEADS)
-
-
-def test_a_teacher_is_checked_against_the_data_and_does_not_go_with_a_subset(tmp_path):
-    one, loss = (slice(0, 4),), CrossEntropy(teacher=str(tmp_path / "t.npz"), teacher_weight=0.5)
-    np.savez(tmp_path / "t.npz", proba=np.full((20, 4), np.float32(0.25)))
-    check_loss(loss, one, 20)
-    with pytest.raises(DataError, match=r"t\.npz: proba is \(20, 4\), but the training data have 21 rows"):
-        check_loss(loss, one, 21)
-    with pytest.raises(ConfigError, match=r"data\.subset takes some of them"):
-        check_loss(loss, one, 20, subset=10)
-    check_loss(CrossEntropy(teacher="none.npz"), one, 20, subset=10)
 
 
 def test_a_missing_teacher_is_refused_where_a_study_is_read_alone(tmp_path):

@@ -7,14 +7,8 @@ import torch
 import torch.nn.functional as F
 from loss_samples import ONE_HEAD, B, K, one_hot, soft_targets, some_labels, some_logits
 
-from tune_digits.config import (
-    CrossEntropy,
-    Focal,
-    GeneralizedCrossEntropy,
-    Loss,
-    SymmetricCrossEntropy,
-    variants,
-)
+from tune_digits.config import variants
+from tune_digits.config.loss import CrossEntropy, Focal, GeneralizedCrossEntropy, Loss, SymmetricCrossEntropy
 from tune_digits.learn.losses import (
     LOSSES,
     cross_entropy,

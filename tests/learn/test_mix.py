@@ -80,9 +80,9 @@ def test_share_is_the_real_share_of_pixels(size, config):
     own = torch.arange(2.0).view(2, 1, 1, 1).expand(2, 1, *size)  # sample 0 is black, sample 1 white
     swap = torch.tensor([1, 0])
     for params in draws(config, *size, count=200):
-        x, _ = mix.apply(own, torch.eye(2), MixParams(swap, params.share, params.box, params.mask))
-        assert 1 - x[0].mean().item() == pytest.approx(params.share, abs=1e-6)
-        assert x[1].mean().item() == pytest.approx(params.share, abs=1e-6)
+        x, _ = mix.apply(own, torch.eye(2), MixParams(swap, params.own, params.box, params.mask))
+        assert 1 - x[0].mean().item() == pytest.approx(params.own, abs=1e-6)
+        assert x[1].mean().item() == pytest.approx(params.own, abs=1e-6)
 
 
 def test_cut_box_has_the_asked_area_inside_and_is_clipped_outside():
@@ -93,7 +93,7 @@ def test_cut_box_has_the_asked_area_inside_and_is_clipped_outside():
 
 
 def test_mixup_share_is_beta_distributed():
-    shares = [params.share for params in draws(MIXUP)]
+    shares = [params.own for params in draws(MIXUP)]
     assert stats.kstest(shares, stats.beta(0.4, 0.4).cdf).pvalue > 0.001
 
 
@@ -130,8 +130,8 @@ def test_off_draws_nothing_and_returns_the_batch_itself(config):
 def test_same_seed_same_mix():
     first, again, other = (mix.draw(BOTH, 64, 28, 28, generator(seed)) for seed in (1, 1, 2))
     assert torch.equal(first.partner, again.partner)
-    assert (first.share, first.box) == (again.share, again.box)
-    assert first.share != other.share
+    assert (first.own, first.box) == (again.own, again.box)
+    assert first.own != other.own
 
 
 # ── FMix ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -157,7 +157,7 @@ def test_fmix_masks_have_the_asked_area_within_a_pixel(size):
 
 
 def test_fmix_shares_are_beta_distributed():
-    shares = [params.share for params in draws(Mix(fmix_alpha=0.7), 64, 64, count=500)]
+    shares = [params.own for params in draws(Mix(fmix_alpha=0.7), 64, 64, count=500)]
     assert stats.kstest(shares, stats.beta(0.7, 0.7).cdf).pvalue > 0.001
 
 
@@ -224,4 +224,4 @@ def test_draws_of_mixup_and_cutmix_stay_what_they_were():
     """Golden: a search of an earlier version replays."""
     drawn = draws(BOTH, count=6)
     assert [kind_of(p) for p in drawn] == ["cutmix", "mixup", "cutmix", "cutmix", "cutmix", "cutmix"]
-    assert [round(p.share, 6) for p in drawn] == [0.839286, 0.915017, 0.607143, 0.985714, 0.803571, 0.675]
+    assert [round(p.own, 6) for p in drawn] == [0.839286, 0.915017, 0.607143, 0.985714, 0.803571, 0.675]

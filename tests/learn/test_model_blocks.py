@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import SqueezeExcitation
 
-from tune_digits.config import Model, variants
+from tune_digits.config import variants
+from tune_digits.config.model import Model
 from tune_digits.learn.models.blocks import (
     ACTIVATIONS,
     LEAK,

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tune_digits.config import LeanCnn, SimpleM7, Timm, Torchvision, TrialConfig
+from tune_digits.config import TrialConfig
+from tune_digits.config.model import LeanCnn, SimpleM7, Timm, Torchvision
 from tune_digits.errors import ConfigError
 from tune_digits.learn.models import build_model, check_model
 from tune_digits.learn.models.listed import Resize, adapt_stem, sizes_to_try
@@ -52,9 +53,7 @@ def assert_works(config, channels, size):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_works_on_small_images(name):
     channels, size = ((1, (28, 28)), (3, (17, 23)))[len(name) % 2]
-    model = assert_works(tv(name), channels, size)
-    last = [m for m in model.modules() if isinstance(m, nn.Linear)][-1]
-    assert last.out_features == 7
+    assert_works(tv(name), channels, size)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "swin_t"])

@@ -1,22 +1,15 @@
 import copy
 from itertools import product
+from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from tune_digits.config import (
-    DenseCnn,
-    Keras8,
-    LeanCnn,
-    Model,
-    SeCnn,
-    SimpleM3,
-    SimpleM5,
-    SimpleM7,
-    variants,
-)
-from tune_digits.learn.models import MODELS, Normalize, build_model
+from tune_digits.config import Train, variants
+from tune_digits.config.model import DenseCnn, Keras8, LeanCnn, Model, SeCnn, SimpleM3, SimpleM5, SimpleM7
+from tune_digits.learn.models import MODELS, NORMALIZATIONS, Normalize, NormalizeEach, build_model
 
 KNOBS = {"width": 4, "bn_momentum": 0.3, "bn_eps": 2e-4}
 # the networks written here; those of other libraries are in test_model_libraries.py
@@ -106,12 +99,6 @@ def test_memory_format_changes_nothing_but_rounding(name):
     torch.testing.assert_close(inner, plain, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_the_last_dense_layer_is_the_classifier(name):
-    last = [m for m in build(SMALL[name], classes=23).modules() if isinstance(m, nn.Linear)][-1]
-    assert last.out_features == 23
-
-
 def test_normalize_is_its_formula_and_saved_but_not_trained():
     mean, std = STATS[3]
     batch = images(3)
@@ -123,6 +110,20 @@ def test_normalize_is_its_formula_and_saved_but_not_trained():
     model = build(SMALL["lean_cnn"], 3)
     assert {"normalize.mean", "normalize.std"} <= model.state_dict().keys()
     assert not any(name.startswith("normalize") for name, _ in model.named_parameters())
+
+
+def test_the_configuration_knows_the_normalisations() -> None:
+    assert set(get_args(Train.model_fields["normalize"].annotation)) == set(NORMALIZATIONS)
+
+
+def test_each_image_is_normalised_by_itself() -> None:
+    images = torch.rand(5, 3, 6, 7)
+    flat = images.numpy().reshape(5, -1)
+    expected = (flat - flat.mean(1, keepdims=True)) / flat.std(1, keepdims=True)
+    np.testing.assert_allclose(NormalizeEach()(images).numpy().reshape(5, -1), expected, rtol=1e-4, atol=1e-5)
+    assert NormalizeEach()(torch.full((1, 1, 4, 4), 0.3)).abs().max() < 1e-5
+    brighter = NormalizeEach()(images * 0.5 + 0.2)
+    torch.testing.assert_close(brighter, NormalizeEach()(images), atol=1e-4, rtol=1e-4)
 
 
 def test_saved_weights_carry_the_preprocessing():

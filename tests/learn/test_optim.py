@@ -4,26 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from tune_digits.config import (
-    Adam,
-    AdamW,
-    Keras8,
-    Lamb,
-    LeanCnn,
-    Muon,
-    NAdam,
-    Optimizer,
-    RAdam,
-    RmsProp,
-    Sgd,
-    variants,
-)
+from tune_digits.config import variants
+from tune_digits.config.model import Keras8, LeanCnn
+from tune_digits.config.optimizer import Adam, AdamW, Lamb, Muon, NAdam, Optimizer, RAdam, RmsProp, Sgd
 from tune_digits.learn.ema import ema_decay_at, ema_update
 from tune_digits.learn.models import build_model
 from tune_digits.learn.optim import (
     OPTIMIZERS,
     build_optimizer,
-    classifier,
     lr_scales,
     parameter_groups,
     set_lr,
@@ -262,7 +250,7 @@ def test_centred_gradients_have_no_mean_over_an_outputs_inputs():
 def test_muon_makes_hidden_weights_orthogonal_and_is_adamw_elsewhere():
     config = Muon(lr=0.1, momentum=0.9, weight_decay=0.0, adam_lr=0.02, beta1=0.8, beta2=0.95)
     ours, theirs = small(), small()
-    hidden = [p for p in theirs.parameters() if p.ndim >= 2 and p is not classifier(theirs).weight]
+    hidden = [p for p in theirs.parameters() if p.ndim >= 2 and p is not theirs.classifier.weight]
     others = [p for p in theirs.parameters() if all(p is not h for h in hidden)]
     adamw = torch.optim.AdamW(others, lr=0.02, betas=(0.8, 0.95), eps=1e-10, weight_decay=0.0)
     optimizer = build_optimizer(ours, config)

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from tune_digits.config import (
+from tune_digits.config import variants
+from tune_digits.config.schedule import (
     Constant,
     Cosine,
     CosineRestarts,
@@ -16,7 +17,6 @@ from tune_digits.config import (
     Step,
     StepEpochs,
     Triangular,
-    variants,
 )
 from tune_digits.learn.epoch import EpochReport
 from tune_digits.learn.schedule import SCHEDULES, cycle_ends, multiplier, watched

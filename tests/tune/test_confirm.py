@@ -1,31 +1,47 @@
-"""What the leaderboard says: confirmed means, standard errors, and gains paired with the baseline."""
+"""Which trials are confirmed, on which rows, with which seeds, and what is kept of it. Whole, in this process."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-import scipy.stats
+import torch
+from run_samples import (
+    INLINE,
+    MADE_FROM,
+    confirmed_run,
+    folds_of,
+    halves,
+    halves_task,
+    record,
+    searched_run,
+    small_study,
+)
+from sklearn.metrics import accuracy_score, recall_score
 
-from tune_digits.cli.summary import gain_in_words
-from tune_digits.ensemble.build import far_behind, prefer_out_of_domain
-from tune_digits.errors import RunError
-from tune_digits.runs import FoldResult, TrialRecord
-from tune_digits.tune.confirm import candidates, leaderboard, out_of_fold
+from tune_digits.data.dataset import Task
+from tune_digits.execute.inline import InlineExecutor
+from tune_digits.learn.metrics import metric_of
+from tune_digits.learn.predict import predict_proba
+from tune_digits.runs import Run
+from tune_digits.study import Study
+from tune_digits.tune import confirm
+from tune_digits.tune.confirm import FRESH, candidates
 from tune_digits.tune.search import rank
+from tune_digits.tune.training import train, training_data
+
+TASK = Task("halves", halves(100), holdouts={"elsewhere": halves(40, seed=9)})
+QUICK = {"trials": 2, "startup_trials": 2, "grace_period": 2}
 
 
-def record(
-    number: int, score: float, epochs: int = 4, role: str = "search", state: str = "finished"
-) -> TrialRecord:
-    return TrialRecord(number, state, role, {}, {"optimizer.lr": number / 10}, epochs, score, score, 1.0)
-
-
-def result(trial: int, fold: int, seed: int, score: float, outside: float) -> FoldResult:
-    none = np.zeros(0, np.int64)
-    return FoldResult(trial, fold, seed, none, np.zeros((0, 10), np.float32), score, 2.0, {"Dig": outside})
+def study(trial: dict[str, Any] | None = None, **parts: Any) -> Study:
+    """Two epochs, three folds, two candidates, one of them the baseline."""
+    tree = {"train": {"epochs": 2, "batch_size": 20, "ema_decay": 0.8}, **(trial or {})}
+    return small_study(tree, **{"search": QUICK, "confirm": {"candidates": 2}, **parts})
 
 
 def test_a_stopped_trial_ranks_behind_all_that_trained_longer() -> None:
@@ -34,8 +50,25 @@ def test_a_stopped_trial_ranks_behind_all_that_trained_longer() -> None:
         record(1, 0.8),
         record(2, 0.9),
         record(3, 0.95, 4, state="failed"),
+        record(4, 0.97, 3, state="pruned"),
     ]
-    assert [r.number for r in rank(records)] == [2, 1, 0]
+    assert [r.number for r in rank(records)] == [2, 1, 4, 0]
+
+
+def test_a_trial_that_ended_by_its_own_rule_ranks_by_its_score() -> None:
+    records = [
+        record(0, 0.95, 20),
+        record(1, 0.99, 8, state="ended"),
+        record(2, 0.97, 19, state="pruned"),
+        record(3, 0.0, 2, state="ended", error="the loss was no longer finite in epoch 2 of 20"),
+        record(4, None, 0, state="failed"),
+    ]
+    assert [r.number for r in rank(records)] == [1, 0, 2, 3]
+
+
+def test_a_trial_ranks_by_its_last_epoch_and_not_by_its_best() -> None:
+    early = replace(record(0, 0.8), best_score=0.99)
+    assert [r.number for r in rank([early, record(1, 0.9)])] == [1, 0]
 
 
 def test_the_baseline_is_always_confirmed() -> None:
@@ -46,87 +79,174 @@ def test_the_baseline_is_always_confirmed() -> None:
     assert [r.number for r in candidates([*records, guess], 1)] == [2, 0, 3]
 
 
-def test_the_leaderboard_is_made_of_confirmed_scores_alone() -> None:
-    records = [record(0, 0.9, role="baseline"), record(1, 0.99), record(2, 0.91)]
-    scores = {0: [0.80, 0.90, 0.82], 1: [0.79, 0.91, 0.80], 2: [0.83, 0.92, 0.86]}
-    results = [result(t, f, 0, s, 0.5 + t / 10) for t, own in scores.items() for f, s in enumerate(own)]
-    board = leaderboard(records, results)
-    assert list(board["trial"]) == [2, 0, 1]  # the lucky search score of trial 1 counts for nothing
-    first = board.iloc[0]
-    assert first["confirmed"] == pytest.approx(np.mean(scores[2]))
-    assert first["confirmed_se"] == pytest.approx(np.std(scores[2], ddof=1) / math.sqrt(3))
-    pairs = np.array(scores[2]) - np.array(scores[0])
-    assert first["gain"] == pytest.approx(pairs.mean())
-    assert first["gain_se"] == pytest.approx(pairs.std(ddof=1) / math.sqrt(3))
-    assert first["out_of_domain"] == pytest.approx(0.7)
-    assert (first["folds"], first["seeds"], first["optimizer.lr"]) == (3, 1, 0.2)
+@pytest.fixture(scope="module")
+def confirmed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Run, Any]:
+    """A study with two seeds, its run and its leaderboard."""
+    plan = study(confirm={"candidates": 2, "seeds": 2})
+    return plan, *confirmed_run(tmp_path_factory.mktemp("confirmed"), plan, TASK)
 
 
-def gain_row(gain: float, error: float, folds: int, seeds: int = 1, role: str = "search") -> dict:
-    return {"role": role, "gain": gain, "gain_se": error, "folds": folds, "seeds": seeds}
+def test_every_candidate_is_trained_on_every_fold_with_every_seed(confirmed) -> None:
+    _, run, board = confirmed
+    trials = {r.number for r in candidates(run.trials(), 2)}
+    assert 0 in trials
+    wanted = {(t, f, s) for t in trials for f in range(3) for s in range(2)}
+    assert {(r.trial, r.fold, r.seed) for r in run.folds()} == wanted
+    assert set(board["trial"]) == trials
+    assert (board["folds"] == 3).all()
+    assert (board["seeds"] == 2).all()
+    assert {r.fingerprints for r in run.folds()} == {MADE_FROM}
 
 
-def test_a_gain_whose_interval_holds_nothing_cannot_be_told() -> None:
-    assert gain_in_words(gain_row(0.005, 0.002, 30)) == "+0.0050 ± 0.0020"
-    assert gain_in_words(gain_row(0.003, 0.002, 30)) == "+0.0030 cannot tell"
-    assert gain_in_words(gain_row(-0.005, 0.002, 30)) == "-0.0050 ± 0.0020"
-    assert gain_in_words(gain_row(0.005, math.nan, 1)) == "+0.0050 cannot tell"
-    assert gain_in_words(gain_row(0.0, 0.0, 5, role="baseline")) == "-"
+def test_a_fold_is_judged_on_its_own_rows_by_the_averaged_weights(confirmed) -> None:
+    """Each record is what a training by hand gives, to the last digit: its rows, its seed, its averaged weights."""
+    plan, run, _ = confirmed
+    data = training_data(TASK.train, metric_of(plan.cv, TASK.targets))
+    configs = {r.number: r.config for r in run.trials()}
+    for result in run.folds():
+        fold = folds_of(plan, TASK)[result.fold]
+        seed = FRESH + plan.search.seed + result.seed
+        *_, (_, state, _) = train(
+            configs[result.trial], data, fold.train_idx, None, seed=seed, fold=fold.index, slots=INLINE.slots
+        )
+        images = torch.from_numpy(TASK.train.images[fold.valid_idx])
+        heads = (slice(0, 2),)
+        np.testing.assert_array_equal(result.valid_idx, fold.valid_idx)
+        np.testing.assert_array_equal(result.valid_proba, predict_proba(state.ema, images, heads))
+        assert np.abs(result.valid_proba - predict_proba(state.model, images, heads)).max() > 1e-4
+        labels = TASK.train.labels[fold.valid_idx, 0]
+        assert result.score == accuracy_score(labels, result.valid_proba.argmax(1))
+        outside = TASK.holdouts["elsewhere"]
+        proba = predict_proba(state.ema, torch.from_numpy(outside.images), heads)
+        assert result.holdout_scores == {"elsewhere": accuracy_score(outside.labels[:, 0], proba.argmax(1))}
+        assert result.seconds > 0
 
 
-@pytest.mark.parametrize(("folds", "seeds"), [(2, 1), (3, 1), (5, 1), (5, 2)])
-def test_few_pairs_are_judged_by_students_t(folds: int, seeds: int) -> None:
-    edge = scipy.stats.t(folds * seeds - 1).ppf(0.975) * 0.002
-    assert gain_in_words(gain_row(edge * 0.999, 0.002, folds, seeds)).endswith("cannot tell")
-    assert gain_in_words(gain_row(edge * 1.001, 0.002, folds, seeds)).endswith("± 0.0020")
+def seeds_of(plan: Study, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[set[int], set[int]]:
+    """The seeds that the trainings of a search, and of its confirmation, were given."""
+    searched, confirming = set(), set()
+
+    def spy(original: Callable[..., Any], into: set[int]) -> Callable[..., Any]:
+        def train(*args: Any, **kwargs: Any) -> Any:
+            into.add(kwargs["seed"])
+            return original(*args, **kwargs)
+
+        return train
+
+    from tune_digits.tune import training
+
+    original = training.train
+    monkeypatch.setattr(training, "train", spy(original, searched))
+    searched_run(folder, plan, TASK)
+    monkeypatch.setattr(training, "train", spy(original, confirming))
+    confirmed_run(folder, plan, TASK, resume=True)
+    monkeypatch.setattr(training, "train", original)
+    return searched, confirming
 
 
-def test_noise_alone_is_called_a_gain_about_once_in_twenty() -> None:
-    scores = np.random.default_rng(0).normal(0, 0.01, (2000, 3))
-    rows = [gain_row(s.mean(), s.std(ddof=1) / math.sqrt(3), 3) for s in scores]
-    told = np.mean(["cannot tell" not in gain_in_words(row) for row in rows])
-    assert 0.035 < told < 0.065  # two standard errors would tell 18 %
+def test_confirmation_has_seeds_that_the_search_has_not_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = {"candidates": 2, "seeds": 2, "folds": 1}
+    searched, confirming = seeds_of(study(confirm=two), tmp_path / "a", monkeypatch)
+    assert len(searched) == 1
+    assert len(confirming) == 2
+    assert not searched & confirming
+    other = study(search={**QUICK, "seed": 1}, confirm=two)
+    searched_too, confirming_too = seeds_of(other, tmp_path / "b", monkeypatch)
+    assert searched != searched_too
+    assert confirming != confirming_too
 
 
-def test_the_holdouts_decide_only_among_those_that_cross_validation_cannot_tell_apart() -> None:
-    records = [record(0, 0.9, role="baseline"), record(1, 0.9), record(2, 0.9)]
-    scores = {0: [0.90, 0.92, 0.91], 1: [0.91, 0.91, 0.91], 2: [0.80, 0.82, 0.81]}
-    outside = {0: 0.70, 1: 0.80, 2: 0.99}
-    results = [result(t, f, 0, s, outside[t]) for t, own in scores.items() for f, s in enumerate(own)]
-    board = leaderboard(records, results)
-    assert list(board["trial"]) == [0, 1, 2]
-    assert list(prefer_out_of_domain(board)["trial"]) == [1, 0, 2]
-    bare = [FoldResult(r.trial, r.fold, 0, r.valid_idx, r.valid_proba, r.score, 1.0) for r in results]
-    with pytest.raises(RunError, match="no labelled set from elsewhere"):
-        prefer_out_of_domain(leaderboard(records, bare))
+class Refusing(InlineExecutor):
+    """Runs no job."""
+
+    def run_jobs(self, function: Any, jobs: Sequence[Any], shared: Any) -> Iterator[Any]:
+        raise AssertionError("nothing is left to train")
 
 
-def test_out_of_fold_is_the_mean_over_trainings_that_have_not_seen_the_row() -> None:
-    def result(trial: int, fold: int, rows: list[int], first: list[float]) -> FoldResult:
-        proba = np.stack([first, 1 - np.array(first)], axis=1)
-        return FoldResult(trial, fold, 0, np.array(rows), proba, 1.0, 1.0, {})
+def test_what_is_on_record_is_not_trained_again(tmp_path: Path) -> None:
+    plan = study(confirm={"candidates": 2, "folds": 2})
+    run, board = confirmed_run(tmp_path, plan, TASK)
+    _, again = confirmed_run(tmp_path, plan, TASK, Refusing(INLINE.slots), resume=True)
+    assert again.equals(board)
+    assert (board["folds"] == 2).all()
+    # one record is gone: it alone is trained again, to the same digit
+    file = run.fold_file(0, 1, 0)
+    before = {p: p.stat().st_mtime_ns for p in file.parent.iterdir()}
+    file.unlink()
+    _, again = confirmed_run(tmp_path, plan, TASK, resume=True)
+    timed = ["seconds_per_training"]
+    assert again.drop(columns=timed).equals(board.drop(columns=timed))
+    after = {p: p.stat().st_mtime_ns for p in file.parent.iterdir()}
+    assert {p for p in before if before[p] != after[p]} == {file}
 
-    results = [
-        result(0, 0, [0, 2], [0.2, 0.4]),
-        result(0, 1, [1], [0.6]),
-        result(3, 0, [0, 2], [0.4, 0.8]),
-        result(3, 1, [1], [1.0]),
-    ]
-    proba = out_of_fold(results, 3)
-    np.testing.assert_allclose(proba[:, 0], [0.3, 0.8, 0.6], atol=1e-7)
-    assert proba.dtype == np.float32
-    np.testing.assert_allclose(proba.sum(1), 1, atol=1e-6)
-    assert out_of_fold(results[:1], 3) is None
+
+def test_all_candidates_are_equally_far_when_a_confirmation_is_interrupted(tmp_path: Path) -> None:
+    class Cut(InlineExecutor):
+        def run_jobs(self, function: Any, jobs: Sequence[Any], shared: Any) -> Iterator[Any]:
+            for i, job in enumerate(jobs):
+                if i == 4:
+                    raise KeyboardInterrupt
+                yield from super().run_jobs(function, [job], shared)
+
+    plan = study(confirm={"candidates": 2, "seeds": 2})
+    with pytest.raises(KeyboardInterrupt):
+        confirmed_run(tmp_path, plan, TASK, Cut(INLINE.slots))
+    (run,) = tmp_path.glob("2*-small")
+    done = [(r.trial, r.fold, r.seed) for r in Run(run).folds()]
+    assert sorted(done) == [(0, 0, 0), (0, 1, 0), (1, 0, 0), (1, 1, 0)]
 
 
-def test_members_far_behind_the_best_are_named() -> None:
-    board = pd.DataFrame(
-        {
-            "trial": [4, 0, 7, 9],
-            "confirmed": [0.9, 0.89, 0.85, 0.899],
-            "confirmed_se": [0.006, 0.006, 0.008, 0.001],
-        }
+def test_a_training_that_fails_is_said_and_the_others_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original = confirm.judge_fold
+
+    def judge(job: Any, *args: Any) -> Any:
+        if (job.trial, job.fold) == (1, 2):
+            raise RuntimeError("no memory")
+        return original(job, *args)
+
+    monkeypatch.setattr(confirm, "judge_fold", judge)
+    run, board = confirmed_run(tmp_path, study(), TASK)
+    assert "trial 1, fold 2, seed 0 failed: no memory" in capsys.readouterr().out
+    assert dict(zip(board["trial"], board["folds"], strict=True)) == {0: 3, 1: 2}
+    assert len(run.folds()) == 5
+
+
+def test_the_studys_metric_judges(tmp_path: Path) -> None:
+    plan = study(cv={"folds": 3, "score": "macro_recall"})
+    uneven = replace(
+        TASK,
+        train=TASK.train.take(np.flatnonzero((TASK.train.labels[:, 0] == 0) | (np.arange(100) % 4 == 0))),
     )
-    assert far_behind(board, [4, 0, 7]) == [7]
-    assert far_behind(board, [4, 0]) == []
-    assert far_behind(board.assign(confirmed_se=math.nan), [4, 0, 7]) == []
+    run, _ = confirmed_run(tmp_path, plan, uneven)
+    different = 0
+    for result in run.folds():
+        labels, predicted = uneven.train.labels[result.valid_idx, 0], result.valid_proba.argmax(1)
+        assert result.score == pytest.approx(recall_score(labels, predicted, average="macro"))
+        different += result.score != accuracy_score(labels, predicted)
+    assert different
+
+
+def test_out_of_fold_answers_are_of_the_best_and_of_all_rows(tmp_path: Path) -> None:
+    plan = study(ensemble={"top": 1})
+    run, board = confirmed_run(tmp_path, plan, TASK)
+    best = int(board["trial"][0])
+    with np.load(run.path / "out_of_fold.npz") as file:
+        proba = file["proba"]
+    for result in run.folds(best):
+        np.testing.assert_array_equal(proba[result.valid_idx], result.valid_proba)
+    few, _ = confirmed_run(tmp_path / "few", study(confirm={"candidates": 2, "folds": 2}), TASK)
+    assert not (few.path / "out_of_fold.npz").exists()
+    subset = study(data={"subset": 100})
+    some, _ = confirmed_run(tmp_path / "subset", subset, TASK)
+    assert not (some.path / "out_of_fold.npz").exists()
+
+
+def test_the_leaderboard_file_is_the_leaderboard(tmp_path: Path) -> None:
+    import pandas as pd
+
+    run, board = confirmed_run(tmp_path, study(), halves_task())
+    pd.testing.assert_frame_equal(pd.read_csv(run.leaderboard), board)

@@ -8,34 +8,37 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from here import Here
+from run_samples import MADE_FROM
 
 from tune_digits import disk, runs
 from tune_digits.config import Resources, TrialConfig
+from tune_digits.config.model import LeanCnn
 from tune_digits.data.dataset import Target
 from tune_digits.data.folds.split import Fold
 from tune_digits.ensemble.retrain import SEEDS, RetrainData, member_jobs, state_file, train_members
-from tune_digits.learn import fusing_gain
-from tune_digits.learn.fit import to_device
+from tune_digits.execute.executor import Executor
+from tune_digits.execute.inline import InlineExecutor, Kept
+from tune_digits.execute.slots import Slots
+from tune_digits.learn.fused import CannotFuse
 from tune_digits.learn.metrics import ACCURACY
 from tune_digits.learn.state import pack
 from tune_digits.screen import Screen
-from tune_digits.tune import fusing
+from tune_digits.tune import fusing, training
 from tune_digits.tune.confirm import ConfirmData, FoldJob, confirm_folds
-from tune_digits.tune.resources import Slots
-from tune_digits.tune.trainable import TrainingData, train
+from tune_digits.tune.training import TrainingData, TrainingPlan, train, train_plans
 
 N = 60
 SLOTS = Slots(1, 0, 1)
+ON_GPU = Slots(1, 1, 1)
 
 
-def tree(**train: Any) -> dict[str, Any]:
+def configuration(**train: Any) -> TrialConfig:
     raw = {
         "model": {"name": "lean_cnn", "width": 4, "depth": 1},
         "optimizer": {"name": "sgd", "lr": 0.01},
         "train": {"epochs": 2, "batch_size": 20, **train},
     }
-    return TrialConfig.model_validate(raw).model_dump(mode="json")
+    return TrialConfig.model_validate(raw)
 
 
 @pytest.fixture
@@ -53,83 +56,75 @@ def run(tmp_path: Path) -> runs.Run:
 
 def jobs(*numbers: int, folds: int = 3) -> list[FoldJob]:
     """Of each configuration of these numbers of epochs, all folds."""
-    return [FoldJob(n, tree(epochs=n), fold, 0) for fold in range(folds) for n in numbers]
+    return [FoldJob(n, configuration(epochs=n), fold, 0) for fold in range(folds) for n in numbers]
 
 
 def plan(
-    run: runs.Run, wanted: list[FoldJob], data: TrainingData, slots: Slots = SLOTS, fuse: str = "auto"
+    run: runs.Run,
+    wanted: list[FoldJob],
+    data: TrainingData,
+    executor: Executor,
+    fuse: str = "auto",
 ) -> list:
-    shared = (Here(data), np.arange(N))
-    return fusing.plan_fusing(
-        run, wanted, lambda job: job.config, shared, Resources(fuse=fuse), slots, Screen()
-    )
+    shared = (Kept(data), np.arange(N))
+    resources = Resources(fuse=fuse)
+    return fusing.plan_fusing(run, wanted, lambda job: job.config, shared, resources, executor, Screen())
 
 
-def measured(monkeypatch: pytest.MonkeyPatch, networks: int) -> list:
-    """Measurements from here on find that so many networks are best; the list grows by each."""
-    asked: list = []
+class Measured(InlineExecutor):
+    """Finds, whatever is asked, that so many networks are best; `asked` grows by each question."""
 
-    def run_jobs(function: Any, jobs: list, shared: Any, slots: Slots) -> Any:
-        asked.extend(jobs)
-        yield jobs[0], {"networks": networks, "gains": {"2": 1.5}}
+    def __init__(self, networks: int, slots: Slots = ON_GPU) -> None:
+        super().__init__(slots)
+        object.__setattr__(self, "networks", networks)
+        object.__setattr__(self, "asked", [])
 
-    monkeypatch.setattr(fusing, "run_jobs", run_jobs)
-    return asked
+    def run_jobs(self, function: Any, jobs: Any, shared: Any) -> Any:
+        assert function is fusing.measure
+        self.asked.extend(jobs)
+        yield jobs[0], {"networks": self.networks, "gains": {"2": 1.5}}
 
 
-def test_what_pays_is_measured_once_and_only_like_is_fused_with_like(run, data, monkeypatch) -> None:
-    asked = measured(monkeypatch, 2)
-    groups = plan(run, jobs(1, 2), data)
+def test_what_pays_is_measured_once_and_only_like_is_fused_with_like(run, data) -> None:
+    executor = Measured(2)
+    groups = plan(run, jobs(1, 2), data, executor)
     assert [[(j.trial, j.fold) for j in group] for group in groups] == [
         [(1, 0), (1, 1)],
         [(1, 2)],
         [(2, 0), (2, 1)],
         [(2, 2)],
     ]
-    wider = [FoldJob(3, {**tree(), "model": {"name": "lean_cnn", "width": 8}}, fold, 0) for fold in range(2)]
-    assert [len(group) for group in plan(run, [*jobs(1), *wider], data)] == [2, 1, 1, 1]
-    assert len(asked) == 1
+    wide = configuration().model_copy(update={"model": LeanCnn(width=8)})
+    wider = [FoldJob(3, wide, fold, 0) for fold in range(2)]
+    assert [len(group) for group in plan(run, [*jobs(1), *wider], data, executor)] == [2, 1, 1, 1]
+    assert len(executor.asked) == 1
     assert run.fusing()["gains"] == {"2": 1.5}
 
 
-def test_nothing_is_fused_where_it_does_not_pay_or_cores_would_wait(run, data, monkeypatch) -> None:
-    asked = measured(monkeypatch, 1)
-    assert [len(g) for g in plan(run, jobs(1), data, fuse="never")] == [1, 1, 1]
-    assert [len(g) for g in plan(run, jobs(1), data, slots=Slots(1, 0, 4))] == [1, 1, 1]
-    assert [len(g) for g in plan(run, jobs(1, folds=1), data)] == [1]
-    assert asked == []
-    assert [len(g) for g in plan(run, jobs(1), data)] == [1, 1, 1]
-    assert len(asked) == 1
+def test_nothing_is_fused_where_it_does_not_pay_or_trainings_would_wait(run, data) -> None:
+    executor = Measured(1)
+    assert [len(g) for g in plan(run, jobs(1), data, executor, fuse="never")] == [1, 1, 1]
+    assert [len(g) for g in plan(run, jobs(1, folds=1), data, executor)] == [1]
+    assert executor.asked == []
+    many = Measured(2, Slots(1, 0.25, 4))
+    assert [len(g) for g in plan(run, jobs(1), data, many)] == [1, 1, 1]
+    assert many.asked == []
+    assert [len(g) for g in plan(run, jobs(1), data, executor)] == [1, 1, 1]
+    assert len(executor.asked) == 1
 
 
-def test_the_best_number_is_where_the_gains_end(monkeypatch) -> None:
-    def choose(gains: dict[int, float], most: int) -> tuple[int, list[int]]:
-        monkeypatch.setattr(fusing_gain, "fusing_gain", lambda *args: gains[args[-1]])
-        best, seen = fusing_gain.best_number(None, None, None, None, most)
-        return best, list(seen)
-
-    assert choose({2: 1.8, 4: 3.0, 8: 2.9, 16: 9.9}, 20) == (4, [2, 4, 8])
-    assert choose({2: 0.6, 4: 9.9}, 20) == (1, [2])
-    assert choose({2: 1.05, 4: 1.02}, 20) == (1, [2, 4])
-    assert choose({2: 1.8, 4: 3.0, 5: 3.2}, 5) == (5, [2, 4, 5])
-    assert choose({2: 1.2, 4: 0.0}, 9) == (2, [2, 4])  # 0: out of memory
-    assert choose({}, 1) == (1, [])
-
-
-def test_the_gain_is_measured_and_leaves_everything_as_it_was(data) -> None:
-    config = TrialConfig.model_validate(tree(epochs=9, snapshots=False))
-    on_device = to_device(data.images, data.proba, data.targets, torch.device("cpu"))
-    before = torch.random.get_rng_state()
-    gain = fusing_gain.fusing_gain(config, data.images, on_device, np.arange(N), 2)
-    assert 0.05 < gain < 20
-    assert torch.equal(before, torch.random.get_rng_state())
+def test_on_cpus_nothing_is_fused_and_nothing_measured(run, data) -> None:
+    executor = Measured(2, Slots(1, 0, 1))
+    assert [len(g) for g in plan(run, jobs(1), data, executor)] == [1, 1, 1]
+    assert executor.asked == []
+    assert run.fusing() is None
 
 
 def test_fused_folds_are_judged_as_folds_alone(data) -> None:
     folds = {i: Fold(i, np.delete(np.arange(N), np.arange(i, N, 3)), np.arange(i, N, 3)) for i in range(3)}
     outside = {"other": (data.images[:9], np.zeros((9, 1), np.int64))}
-    shared = ConfirmData(Here(data), folds, outside, 0, SLOTS)
-    wanted = [FoldJob(4, tree(), fold, seed) for fold in range(3) for seed in range(2)]
+    shared = ConfirmData(Kept(data), folds, outside, 0, MADE_FROM, SLOTS)
+    wanted = [FoldJob(4, configuration(), fold, seed) for fold in range(3) for seed in range(2)]
     together = confirm_folds(tuple(wanted), shared)
     for job, fused in zip(wanted, together, strict=True):
         (alone,) = confirm_folds((job,), shared)
@@ -144,10 +139,10 @@ def test_fused_members_are_saved_as_members_alone_and_taken_up_again(data, tmp_p
     def member(folder: Path, file: str) -> dict[str, torch.Tensor]:
         return disk.read_tensors(folder / file)[0]
 
-    config = tree(epochs=3)
+    config = configuration(epochs=3)
     wanted = member_jobs([(7, config)], 2, "key")
     shared = {
-        way: RetrainData(Here(data), np.arange(N), str(tmp_path / way), SLOTS)
+        way: RetrainData(Kept(data), np.arange(N), str(tmp_path / way), SLOTS)
         for way in ("one", "all", "again")
     }
     train_members(tuple(wanted), shared["all"])
@@ -155,7 +150,7 @@ def test_fused_members_are_saved_as_members_alone_and_taken_up_again(data, tmp_p
         train_members((job,), shared["one"])
     # a training of the first that was stopped after an epoch is not as far as the second's
     files = [state_file(tmp_path / "again" / job.file) for job in wanted]
-    one = train(TrialConfig.model_validate(config), data, np.arange(N), None, seed=SEEDS, fold=0, slots=SLOTS)
+    one = train(config, data, np.arange(N), None, seed=SEEDS, fold=0, slots=SLOTS)
     _, state, _ = next(one)
     disk.write_tensors(files[0], *pack(state))
     train_members(tuple(wanted), shared["again"])
@@ -165,3 +160,22 @@ def test_fused_members_are_saved_as_members_alone_and_taken_up_again(data, tmp_p
             fused = member(tmp_path / way, job.file)
             assert max((alone[k].double() - fused[k].double()).abs().max() for k in alone) < 1e-4
     assert not any(file.exists() for file in files)
+
+
+def test_only_what_cannot_be_fused_is_trained_separately(data, monkeypatch) -> None:
+    """A mistake in the fused step is raised, and not covered up by trainings one after the other."""
+    config = TrialConfig.model_validate(configuration(epochs=1))
+    parts = [TrainingPlan(np.arange(N), seed, 0) for seed in (1, 2)]
+
+    def raising(error: Exception) -> list[str]:
+        def fused(*args: Any) -> Any:
+            raise error
+
+        monkeypatch.setattr(training, "_train_fused", fused)
+        return [type(state).__name__ for state, _ in train_plans(config, data, parts, SLOTS)]
+
+    for expected in (CannotFuse("other lengths"), torch.OutOfMemoryError("too large")):
+        assert raising(expected) == ["TrainState", "TrainState"]
+    for mistake in (ValueError("a mistake"), RuntimeError("another")):
+        with pytest.raises(type(mistake), match=str(mistake)):
+            raising(mistake)

@@ -1,25 +1,18 @@
-"""The tricks and their knobs, read from the configuration's models and the docstrings of what they name.
+"""The tricks and their knobs, read from the configuration's classes.
 
-Nothing is written down twice: ranges, defaults and descriptions are pydantic's JSON schema; a one-line summary is
-the first paragraph of a variant's docstring, or of its function's, or of the function's module; a source is an arXiv
-number or a reference in parentheses found there.
+Nothing is written down twice: ranges, defaults, descriptions and sources of knobs are pydantic's JSON schema; a
+summary is the first paragraph of a class's docstring, its source the class's own `source`.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
-import re
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tune_digits.config import Ensemble, Part, TrialConfig, variants
-from tune_digits.learn.losses import LOSSES
-from tune_digits.learn.models import MODELS
-from tune_digits.learn.optim import OPTIMIZERS
-from tune_digits.learn.schedule import SCHEDULES
 
 TITLES = {
     "model": "Models",
@@ -31,34 +24,26 @@ TITLES = {
     "train": "Training",
     "ensemble": "Ensemble",
 }
-# the part of TrialConfig -> name -> the function that does it
-TABLES: dict[str, Mapping[str, Callable[..., Any]]] = {
-    "model": MODELS,
-    "loss": LOSSES,
-    "optimizer": OPTIMIZERS,
-    "schedule": SCHEDULES,
-}
-
-_ARXIV = r"arXiv[: ]\d{4}\.\d{4,5}"
-_IN_PARENTHESES = re.compile(
-    rf"\(([^()]*{_ARXIV}[^()]*|[A-Z][^\W\d_][^()]*\b(?:19|20)\d\d\b[^()]*|PyTorch's [A-Z][^()]*)\)"
-)
-_BARE = re.compile(rf"(?:[A-Z][\w-]+(?: et al\.| and [A-Z][\w-]+)? \d{{4}}, )?{_ARXIV}")
 
 
 @dataclass(frozen=True, slots=True)
 class Knob:
-    """One key: what it may be, its default (both as one would write them), and what it means."""
+    """One key: what it may be, its default (both as one would write them), its meaning and its source ('': none)."""
 
     name: str
     allowed: str
     default: str
     what: str
+    source: str
+
+    def text(self) -> str:
+        """The meaning, with the source in parentheses."""
+        return f"{self.what} ({self.source})" if self.source else self.what
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One of the names that a part may have, in one line, with where it comes from ('' = nowhere) and its knobs."""
+    """One of the names that a part may have: what it is, where it comes from ('': nowhere), and its knobs."""
 
     name: str
     what: str
@@ -68,7 +53,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the configuration: its key in a study, the knobs of all its entries, and the entries."""
+    """A part of the configuration: its key in a study, the knobs that all its entries share, and the entries."""
 
     key: str
     title: str
@@ -79,16 +64,17 @@ class Section:
 
 def catalogue() -> list[Section]:
     """Every part of a trial, in the configuration's order, and the ensemble."""
-    fields = TrialConfig.model_fields
-    sections = [
-        _union(key, variants(field.annotation)) if key in TABLES else _plain(key, type(field.default))
-        for key, field in fields.items()
-    ]
+    sections = []
+    for key, field in TrialConfig.model_fields.items():
+        if field.discriminator:
+            sections.append(_union(key, variants(field.annotation)))
+        else:
+            sections.append(_plain(key, type(field.default)))
     return [*sections, _plain("ensemble", Ensemble)]
 
 
 def _plain(key: str, cls: type[Part]) -> Section:
-    return Section(key, TITLES.get(key, key), _paragraph(_own_doc(cls)), tuple(knobs_of(cls).values()))
+    return Section(key, TITLES[key], f"{summary(cls)}.", tuple(knobs_of(cls).values()))
 
 
 def _union(key: str, models: Mapping[str, type[Part]]) -> Section:
@@ -96,13 +82,15 @@ def _union(key: str, models: Mapping[str, type[Part]]) -> Section:
     shared = _shared(list(knobs.values()))
     entries = []
     for name, cls in models.items():
-        function = TABLES[key].get(name)
-        texts = [_own_doc(cls)]
-        if function is not None:
-            texts += [inspect.getdoc(function) or "", sys.modules[function.__module__].__doc__ or ""]
         own = tuple(knob for knob in knobs[name].values() if shared.get(knob.name) != knob)
-        entries.append(Entry(name, _summary(texts), source_of(texts), own))
-    return Section(key, TITLES.get(key, key), "", tuple(shared.values()), tuple(entries))
+        entries.append(Entry(name, summary(cls), cls.source, own))
+    return Section(key, TITLES[key], "", tuple(shared.values()), tuple(entries))
+
+
+def summary(cls: type[Part]) -> str:
+    """The first paragraph of a class's own docstring, without its last full stop; '' where it has none."""
+    text = inspect.cleandoc(cls.__doc__ or "")
+    return " ".join(text.split("\n\n")[0].split()).removesuffix(".")
 
 
 def _shared(all_knobs: list[dict[str, Knob]]) -> dict[str, Knob]:
@@ -116,37 +104,6 @@ def _shared(all_knobs: list[dict[str, Knob]]) -> dict[str, Knob]:
     return shared
 
 
-# ── one line and one source from docstrings ──────────────────────────────────────────────────────────
-
-
-def _own_doc(cls: type) -> str:
-    return inspect.cleandoc(cls.__dict__.get("__doc__") or "")
-
-
-def _paragraph(text: str) -> str:
-    return " ".join(text.split("\n\n")[0].split())
-
-
-def _summary(texts: list[str]) -> str:
-    """The first paragraph that says what it is, without its reference; one of shapes alone (->) does not."""
-    firsts = [p for p in map(_paragraph, texts) if p]
-    best = next((p for p in firsts if "->" not in p), firsts[0] if firsts else "")
-    cut = re.sub(r"\s+([.,:;])", r"\1", _IN_PARENTHESES.sub("", best))
-    return " ".join(cut.split()).removesuffix(".")
-
-
-def source_of(texts: list[str]) -> str:
-    """The reference in a docstring: one in parentheses with an arXiv number, one outside, or one without a number."""
-    found = []
-    for text in map(" ".join, map(str.split, texts)):
-        inside = _IN_PARENTHESES.findall(text)
-        found += [(0, s) for s in inside if "arXiv" in s]
-        found += [(1, s) for s in _BARE.findall(text)]
-        found += [(2, s) for s in inside]
-    best = min(found, key=lambda ranked: ranked[0], default=(0, ""))[1]
-    return best.replace("arXiv ", "arXiv:")
-
-
 # ── knobs from the JSON schema ───────────────────────────────────────────────────────────────────────
 
 
@@ -158,7 +115,8 @@ def knobs_of(cls: type[Part]) -> dict[str, Knob]:
         if key == "name" and "const" in node:
             continue
         default = "required" if key in schema.get("required", ()) else _written(node.get("default"))
-        found[key] = Knob(key, _allowed(node, schema.get("$defs", {})), default, node.get("description", ""))
+        allowed = _allowed(node, schema.get("$defs", {}))
+        found[key] = Knob(key, allowed, default, node.get("description", ""), node.get("source", ""))
     return found
 
 
@@ -187,7 +145,8 @@ def _allowed(node: dict[str, Any], defs: dict[str, Any]) -> str:
     if node.get("properties"):
         inside = dict.fromkeys(_allowed(n, defs) for n in node["properties"].values())
         return f"mapping of {next(iter(inside))}" if len(inside) == 1 else "mapping"
-    return {"boolean": "true | false", "string": "text", "null": "null", "object": "mapping"}.get(kind, "any")
+    names = {"boolean": "true | false", "string": "text", "null": "null", "object": "mapping"}
+    return names.get(str(kind), "any")
 
 
 def _interval(node: dict[str, Any], kind: str) -> str:

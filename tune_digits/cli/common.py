@@ -1,20 +1,27 @@
-"""What the commands share: errors in words, exit codes, flags in units. Imports nothing heavy."""
+"""What the commands share: errors in words, exit codes, flags and their units. Imports nothing heavy."""
 
 from __future__ import annotations
 
 import argparse
 import logging
+import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
-from tune_digits.errors import ConfigError, UserError
+from tune_digits.errors import UserError
 
 RUNS = Path("runs")
 CACHE = RUNS / ".cache"
+# flag -> the key of the study that it sets; see `add_resources`
+RESOURCES = {
+    flag: f"resources.{flag}" for flag in ("max_concurrent", "cpus_per_trial", "gpus_per_trial", "executor")
+}
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -29,8 +36,23 @@ class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFo
         return super()._get_help_string(action)
 
 
+def command(name: str) -> str:
+    """How to call a command, in the way this one was called: as the installed program, or from the checkout."""
+    return f"tune-digits {name}" if Path(sys.argv[0]).stem == "tune-digits" else f"python scripts/{name}.py"
+
+
+def called() -> str:
+    """How this command was called, with its flags."""
+    installed = Path(sys.argv[0]).stem == "tune-digits"
+    return shlex.join([*(["tune-digits"] if installed else ["python", sys.argv[0]]), *sys.argv[1:]])
+
+
 def run_command(main: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
-    """Run a command; the user's mistakes give one message and code 2, Ctrl-C 130, SIGTERM 143, the rest 1."""
+    """Run a command and return its exit code.
+
+    The user's mistakes give one message and 2, Ctrl-C gives 130, SIGTERM 143, and 1 means that nobody reads the output
+    any more (`| head`). All other errors are raised.
+    """
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     terminated = False
 
@@ -60,35 +82,54 @@ def run_command(main: Callable[[argparse.Namespace], int], args: argparse.Namesp
             signal.signal(signal.SIGTERM, before)
 
 
+@contextmanager
+def if_stopped(say: Callable[[str], None], again: str) -> Iterator[None]:
+    """Where the block is stopped, by Ctrl-C or SIGTERM, say which command goes on: `again`."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"\nwhat is finished is kept; go on with: {again}")
+        raise
+
+
 def parse_seconds(text: str) -> float:
-    """'90', '90s', '20m', '1.5h' -> seconds."""
+    """'90', '90s', '20m', '1.5h', '2d' -> seconds. Raises ArgumentTypeError."""
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
     number, unit = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 1)
     try:
         value = float(number) * unit
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; write 90s, 20m or 1.5h") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time; write 90s, 20m or 1.5h") from None
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} must be more than 0")
     return value
 
 
+def parse_count(text: str) -> int:
+    """A whole number from 1. Raises ArgumentTypeError."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, 1 or more")
+    return int(text)
+
+
 def parse_groups(text: str) -> str | dict[str, int]:
     """A whole number is rows per group, anything else a column."""
-    return {"rows_per_group": int(text)} if text.isdigit() else text
+    return {"rows_per_group": int(text)} if text.isdecimal() else text
 
 
-def parse_set(items: list[str]) -> dict[str, object]:
-    """['optimizer.lr=0.01'] -> {'optimizer.lr': 0.01}; values are YAML."""
-    from tune_digits.study import parse_yaml
+def flag_of(name: str) -> str:
+    """'confirm_folds' -> '--confirm-folds'"""
+    return "--" + name.replace("_", "-")
 
-    values = {}
-    for item in items:
-        key, equals, value = item.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"--set {item}: write key=value, for instance --set optimizer.lr=0.01")
-        values[key.strip()] = parse_yaml(value, f"--set {key}")
-    return values
+
+def overrides_of(args: argparse.Namespace, flags: Mapping[str, str]) -> dict[str, Any]:
+    """Key of the study -> value, of those flags that are given. flags: flag -> key."""
+    return {key: getattr(args, flag) for flag, key in flags.items() if getattr(args, flag) is not None}
+
+
+def origins_of(args: argparse.Namespace, flags: Mapping[str, str]) -> dict[str, str]:
+    """Key of the study -> the flag that sets it ('--trials'), of those that are given: what messages about it name."""
+    return {key: flag_of(flag) for flag, key in flags.items() if getattr(args, flag) is not None}
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -98,21 +139,21 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 def add_resources(parser: argparse.ArgumentParser) -> None:
     """What one training gets, how many run at once, and where."""
     add = parser.add_argument
-    add("--max-concurrent", type=int, metavar="N", help="trainings at once (as many as fit)")
-    add(
-        "--cpus-per-trial",
-        type=float,
-        metavar="N",
-        help="CPU cores, and threads, per training (study file; 1)",
-    )
+    add("--max-concurrent", type=int, metavar="N", help="trainings at once")
+    add("--cpus-per-trial", type=float, metavar="N", help="CPU cores, and threads, of one training")
     add(
         "--gpus-per-trial",
         type=float,
         metavar="F",
-        help="part of a GPU per training (1/4 with a GPU, else 0)",
+        help="fraction of a GPU for one training",
+    )
+    add(
+        "--executor",
+        choices=("ray", "inline"),
+        help="ray: trainings side by side; inline: in this process, one after the other",
     )
     add(
         "--address",
         metavar="HOST:PORT",
-        help="Ray cluster to join, or auto (a Ray of its own on this machine)",
+        help="Ray cluster to join, or auto (left out: a Ray of its own on this machine)",
     )

@@ -4,48 +4,62 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
-from tune_digits.cli.common import CACHE, RUNS, Help, add_common, add_resources, run_command
+from tune_digits.cli.common import (
+    CACHE,
+    RESOURCES,
+    RUNS,
+    Help,
+    add_common,
+    add_resources,
+    called,
+    command,
+    if_stopped,
+    origins_of,
+    overrides_of,
+    run_command,
+)
+
+# flag -> the key of the study that it sets
+FLAGS = {
+    **{flag: f"ensemble.{flag}" for flag in ("top", "prefer", "seeds", "epochs", "voting", "pseudo", "tta")},
+    **RESOURCES,
+}
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="ensemble.py",
+        prog=command("ensemble"),
         formatter_class=Help,
-        description="Retrain the best confirmed configurations of a run on all data, let them vote, take the sure\n"
-        "answers as pseudo-labels for one more training, vote again, and write submission.csv.",
+        description="Retrain the best confirmed configurations of a run on all data and let them vote. Test images on\n"
+        "which the vote is certain enough get pseudo-labels and join the data; retrain, vote again, and write\n"
+        "submission.csv. A flag that is left out leaves what the run's study file says.",
     )
     add = parser.add_argument
     add("--run", type=Path, default=RUNS / "latest", metavar="DIR", help="run folder")
-    add("--top", type=int, metavar="N", help="members: the best N confirmed configurations (study file; 5)")
+    add("--top", type=int, metavar="N", help="members: the best N confirmed configurations")
     add(
         "--prefer",
         choices=("confirmed", "out_of_domain"),
-        help="out_of_domain: of those that cross-validation cannot tell from its best, by the holdouts "
-        "(study file; confirmed)",
+        help="confirmed: by cross-validation; out_of_domain: those that it cannot tell from its best by their score on "
+        "labelled sets that are not trained on",
     )
-    add("--seeds", type=int, metavar="N", help="trainings of each (study file; 1)")
-    add("--epochs", type=int, metavar="N", help="passes over the data (study file; as in the trial)")
+    add("--seeds", type=int, metavar="N", help="trainings of each configuration")
+    add("--epochs", type=int, metavar="N", help="passes over the data, instead of as many as in the trial")
     add(
         "--voting",
         choices=("soft", "hard"),
-        help="mean of probabilities, or most frequent label (study file; soft)",
+        help="soft: mean of probabilities; hard: most frequent label",
     )
     pseudo = parser.add_mutually_exclusive_group()
     pseudo.add_argument(
         "--pseudo",
         type=float,
         metavar="P",
-        help="least probability that makes a pseudo-label (study file; 0.95)",
+        help="probability of the vote from which a test image gets a pseudo-label",
     )
     pseudo.add_argument("--no-pseudo", action="store_true", help="no pseudo-labels")
-    add(
-        "--tta",
-        type=int,
-        metavar="N",
-        help="views per image, 1 to 9, shifted by up to a pixel (study file; 1)",
-    )
+    add("--tta", type=int, metavar="N", help="views per image, 1 to 9, shifted by up to a pixel")
     add_resources(parser)
     add_common(parser)
     return parser
@@ -62,50 +76,22 @@ def ensemble(args: argparse.Namespace) -> int:
 
     screen = Screen()
     run = open_run(args.run)
-    flags = ("top", "prefer", "seeds", "epochs", "voting", "pseudo", "tta")
-    overrides: dict[str, Any] = {
-        f"ensemble.{f}": getattr(args, f) for f in flags if getattr(args, f) is not None
-    }
+    overrides = overrides_of(args, FLAGS)
     if args.no_pseudo:
         overrides["ensemble.pseudo"] = None
-    for flag in ("max_concurrent", "cpus_per_trial", "gpus_per_trial"):
-        if getattr(args, flag) is not None:
-            overrides[f"resources.{flag}"] = getattr(args, flag)
-    study = load_study(run.study_file, overrides)
+    study = load_study(run.study_file, overrides, origins_of(args, FLAGS))
 
+    from tune_digits.cli.summary import print_report
     from tune_digits.data.load import load_task
     from tune_digits.ensemble.build import build_ensemble
-    from tune_digits.tune.resources import plan_slots, start_ray
+    from tune_digits.execute.start import start_executor
+    from tune_digits.tune.same_data import check_same_data
 
     task = load_task(study.data, study.cv, CACHE)
     screen.say(task.describe())
-    slots = plan_slots(study.resources, *start_ray(args.address))
-    report = build_ensemble(study, run, task, study.ensemble, slots, screen)
+    check_same_data(run, study, task)
+    executor = start_executor(study.resources, args.address)
+    with if_stopped(screen.say, called()):
+        report = build_ensemble(study, run, task, study.ensemble, executor, screen)
     print_report(report, run, screen)
     return 0
-
-
-def print_report(report: dict[str, Any], run: Any, screen: Any) -> None:
-    from tune_digits.screen import clock
-
-    metric = report["metric"].replace("_", " ")
-    members = report["cross_validation"]["members"]
-    screen.say()
-    if members:
-        low, high = min(m["confirmed"] for m in members), max(m["confirmed"] for m in members)
-        screen.say(f"cross-validated {metric} of the members, each alone: {low:.4f} to {high:.4f}")
-    for number, figures in enumerate(report["rounds"]):
-        what = f"with {figures['pseudo_labels']:,} pseudo-labels" if number else "trained on all labels"
-        screen.say(f"{len(report['members'])} members, {what}:")
-        for name, entry in figures["sets"].items():
-            score = f"{metric} {entry['score']:.4f}, " if "score" in entry else ""
-            screen.say(
-                f"  {name} ({entry['images']:,} images): {score}members unanimous on {entry['unanimous']:.1%}"
-            )
-    last = report["rounds"][-1]["sets"].get("test", {})
-    if "score" in last:
-        screen.say(f"test {metric} on the held-out images: {last['score']:.4f}")
-    screen.say(f"took {clock(report['seconds'])}")
-    if (run.ensemble / "submission.csv").exists():
-        screen.say(f"submission: {run.ensemble / 'submission.csv'}")
-    screen.say(f"weights and report: {run.ensemble}")

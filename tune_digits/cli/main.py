@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import sys
 
@@ -14,18 +15,15 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    argv = sys.argv[1:] if argv is None else argv
-    if argv and argv[0] in COMMANDS:
-        return importlib.import_module(f"tune_digits.cli.{argv[0]}").main(argv[1:])
-    asked = bool(argv) and argv[0] in ("-h", "--help")
-    out = sys.stdout if asked else sys.stderr
-    if argv and not asked:
-        print(f"error: no command '{argv[0]}'", file=out)
-    print("usage: tune-digits COMMAND [flags]\n", file=out)
+    parser = argparse.ArgumentParser(
+        prog="tune-digits", epilog="`tune-digits COMMAND --help` shows a command's flags"
+    )
+    commands = parser.add_subparsers(required=True, dest="command", metavar="COMMAND")
     for name, what in COMMANDS.items():
-        print(f"  {name:<10}{what}", file=out)
-    print("\n`tune-digits COMMAND --help` shows a command's flags", file=out)
-    return 0 if asked else 2
+        # a command's flags are in its own module, which is imported only where it is called
+        commands.add_parser(name, help=what, add_help=False)
+    args, flags = parser.parse_known_args(argv)
+    return int(importlib.import_module(f"tune_digits.cli.{args.command}").main(flags))
 
 
 if __name__ == "__main__":

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tune_digits.cli.common import CACHE, RUNS, Help, add_common, run_command
+from tune_digits.cli.common import CACHE, RUNS, Help, add_common, command, parse_count, run_command
 from tune_digits.errors import UserError
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="predict.py",
+        prog=command("predict"),
         formatter_class=Help,
         description="Predict images with a saved ensemble. Only this package and the ensemble's folder are needed.",
     )
@@ -32,20 +32,27 @@ def make_parser() -> argparse.ArgumentParser:
         help="CSV to write; never overwritten",
     )
     add(
+        "--run",
         "--model",
+        dest="run",
         type=Path,
-        default=RUNS / "latest" / "ensemble",
+        default=RUNS / "latest",
         metavar="DIR",
-        help="folder of the ensemble",
+        help="run folder, or the folder of an ensemble alone",
+    )
+    add(
+        "--score",
+        action="store_true",
+        help="the data have labels: print the score on them; refused for images that were trained on",
     )
     add(
         "--tta",
         type=int,
         metavar="N",
         choices=range(1, 10),
-        help="views per image, 1 to 9 (as in the ensemble)",
+        help="views per image, 1 to 9 (left out: as in the ensemble)",
     )
-    add("--threads", type=int, metavar="N", help="CPU threads (all cores)")
+    add("--threads", type=parse_count, metavar="N", help="CPU threads (left out: all cores)")
     add_common(parser)
     return parser
 
@@ -55,24 +62,38 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def predict(args: argparse.Namespace) -> int:
-    from tune_digits.ensemble.members import predict_members, read_manifest, vote
+    from tune_digits.ensemble.members import (
+        find_ensemble,
+        predict_members,
+        read_manifest,
+        refuse_trained_rows,
+        vote,
+    )
 
-    manifest = read_manifest(args.model)
+    folder = find_ensemble(args.run)
+    manifest = read_manifest(folder)
     if args.out.exists():
-        raise UserError(f"{args.out}: is there already; nothing is overwritten. Name another file with --out")
+        raise UserError(f"--out {args.out}: is there already; nothing is overwritten. Name another file")
 
-    from tune_digits.data.load import load_unlabelled
+    from tune_digits.data.load import load_labelled, load_unlabelled
     from tune_digits.ensemble.submission import submission_frame, write_submission
     from tune_digits.ensemble.vote import labels_of
     from tune_digits.screen import Progress, Screen
 
     screen = Screen()
     cache = CACHE if CACHE.is_dir() else None
-    images, ids = load_unlabelled(args.data, manifest.shape, manifest.targets, cache, manifest.data)
+    reading = (manifest.shape, manifest.targets, cache, manifest.data)
+    truth = None
+    if args.score:
+        labelled = load_labelled(args.data, *reading)
+        refuse_trained_rows(folder, labelled.images, args.data)
+        images, ids, truth = labelled.images, labelled.ids, labelled.labels
+    else:
+        images, ids = load_unlabelled(args.data, *reading)
 
     import torch
 
-    if args.threads:
+    if args.threads is not None:
         torch.set_num_threads(args.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     progress = Progress("predict", total=len(manifest.members))
@@ -82,9 +103,15 @@ def predict(args: argparse.Namespace) -> int:
         screen.tick(progress)
 
     with screen.watch(progress):
-        proba = predict_members(args.model, manifest, images, device, args.tta or manifest.tta, advance)
-    labels = labels_of(vote(proba, manifest), manifest.heads)
-    frame = submission_frame(manifest.form.of(ids), labels, manifest.targets)
+        proba = predict_members(folder, manifest, images, device, args.tta or manifest.tta, advance)
+    voted = vote(proba, manifest)
+    frame = submission_frame(manifest.form.of(ids), labels_of(voted, manifest.heads), manifest.targets)
     write_submission(args.out, frame)
+    if truth is not None:
+        from tune_digits.learn.metrics import score
+
+        name = manifest.metric.name.replace("_", " ")
+        value = score(manifest.metric, voted, truth, manifest.heads)
+        screen.say(f"{name} {value:.4f} on {len(images):,} labelled images")
     screen.say(f"{len(frame):,} rows: {args.out}")
     return 0

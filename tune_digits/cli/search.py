@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tune_digits.cli.common import (
     CACHE,
+    RESOURCES,
     RUNS,
     Help,
     add_common,
     add_resources,
+    called,
+    command,
+    flag_of,
+    if_stopped,
+    origins_of,
+    overrides_of,
     parse_groups,
     parse_seconds,
-    parse_set,
     run_command,
 )
-from tune_digits.cli.summary import print_board, print_folds, print_study, report_findings
 from tune_digits.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tune_digits.data.dataset import Task
     from tune_digits.runs import Run
     from tune_digits.screen import Screen
     from tune_digits.study import Study
+    from tune_digits.tune.prepare import Prepared
 
-# flag -> key of the study that it sets
+# flag -> the key of the study that it sets
 FLAGS = {
     "data": "data.path",
     "subset": "data.subset",
@@ -40,62 +44,61 @@ FLAGS = {
     "candidates": "confirm.candidates",
     "confirm_folds": "confirm.folds",
     "epochs": "train.epochs",
-    "cpus_per_trial": "resources.cpus_per_trial",
-    "gpus_per_trial": "resources.gpus_per_trial",
-    "max_concurrent": "resources.max_concurrent",
+    **RESOURCES,
 }
 # what may change when a run is taken up again: how much is done, and on what, but not what is compared
-RESUMABLE = ("trials", "time_budget", "candidates", "cpus_per_trial", "gpus_per_trial", "max_concurrent")
+RESUMABLE = ("trials", "time_budget", "candidates", *RESOURCES)
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="search.py",
+        prog=command("search"),
         formatter_class=Help,
-        description="Search a space with Ray Tune, Optuna and ASHA, each trial training one fold; then train the\n"
-        "best again on all folds with fresh seeds. Flags left out keep what the study file says.",
+        description="Search a space with Ray Tune, Optuna and ASHA, each trial training one fold; then train the best\n"
+        "again on all folds with fresh seeds. A flag that is left out leaves what the study file says;\n"
+        "--dry-run shows it.",
     )
     add = parser.add_argument
-    add("--space", default="aug.yaml", help="study file: a path, or a name in search_spaces/")
+    add(
+        "--space", metavar="FILE", help="study file: a path, or a name in search_spaces/ (left out: aug.yaml)"
+    )
     add(
         "--data",
         metavar="PATH",
-        help="folder or training file; none: the study's, else scikit-learn's digits",
+        help="folder or training file (left out: that of the study file, else scikit-learn's digits)",
     )
-    add("--trials", type=int, metavar="N", help="configurations to try (study file; 24)")
-    add("--epochs", type=int, metavar="N", help="passes over the training part, per training (study file; 8)")
-    add("--folds", type=int, metavar="N", help="parts of the cross-validation (study file; 5)")
+    add("--trials", type=int, metavar="N", help="configurations to try")
+    add("--epochs", type=int, metavar="N", help="passes over the training rows, per training")
+    add("--folds", type=int, metavar="N", help="folds of the cross-validation")
     add(
         "--groups",
         type=parse_groups,
         metavar="G",
-        help="column, or rows per group: samples of one group (writer, patient) stay in one fold (study file; none)",
+        help="column, or rows per group: rows of one group (writer, patient) stay in one fold",
     )
-    add(
-        "--subset", type=int, metavar="N", help="search on N training samples, drawn evenly (study file; all)"
-    )
-    add("--time-budget", type=parse_seconds, metavar="T", help="end the search after 90s, 20m, 1.5h (none)")
-    add("--candidates", type=int, metavar="N", help="trials to confirm (study file; 10)")
-    add("--confirm-folds", type=int, metavar="N", help="folds to confirm on (study file; all)")
-    add("--seed", type=int, metavar="N", help="of the sampler and of the trials (study file; 0)")
+    add("--subset", type=int, metavar="N", help="search on N of the training rows, drawn evenly by class")
+    add("--time-budget", type=parse_seconds, metavar="T", help="end the search after 90s, 20m, 1.5h")
+    add("--candidates", type=int, metavar="N", help="trials to confirm; baseline and start points join them")
+    add("--confirm-folds", type=int, metavar="N", help="folds to confirm on")
+    add("--seed", type=int, metavar="N", help="seed of what is tried and of the trainings")
     add(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="any key of the study: optimizer.lr=0.01",
+        help="any key of the study file, over all else: optimizer.lr=0.01",
     )
-    add("--run-dir", type=Path, metavar="DIR", help="run folder to make (runs/TIME-NAME)")
+    add("--run-dir", type=Path, metavar="DIR", help="run folder to make (left out: runs/TIME-NAME)")
     add(
         "--resume",
         nargs="?",
         const=RUNS / "latest",
         type=Path,
         metavar="DIR",
-        help="go on with an interrupted run (runs/latest where no folder is named)",
+        help="go on with an interrupted run (no folder named: with runs/latest)",
     )
-    add("--dry-run", action="store_true", help="print the resolved study and its space, start nothing")
-    add("--strict", action="store_true", help="stop at anything odd in the data, before any training")
+    add("--dry-run", action="store_true", help="print the resolved study and its space, and start nothing")
+    add("--strict", action="store_true", help="refuse data with anything odd, before any training")
     add_resources(parser)
     add_common(parser)
     return parser
@@ -105,191 +108,135 @@ def main(argv: list[str] | None = None) -> int:
     return run_command(search, make_parser().parse_args(argv))
 
 
-def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
-    """The study keys that the flags set."""
-    values = {key: getattr(args, flag) for flag, key in FLAGS.items() if getattr(args, flag) is not None}
-    if args.data is not None:
-        # the run is taken up and ensembled from other working folders too
-        named = args.data.startswith("torchvision:")
-        values["data.path"] = args.data if named else str(Path(args.data).resolve())
-    return values | parse_set(args.set)
+def parse_set(items: list[str]) -> dict[str, object]:
+    """['optimizer.lr=0.01'] -> {'optimizer.lr': 0.01}; values are YAML. Raises ConfigError."""
+    from tune_digits.study import parse_yaml
+
+    values = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {item}: write key=value, for instance --set optimizer.lr=0.01")
+        values[key.strip()] = parse_yaml(value, f"--set {key}")
+    return values
 
 
 def search(args: argparse.Namespace) -> int:
     from tune_digits.screen import Screen
-    from tune_digits.study import find_space, load_study
 
     screen = Screen()
-    overrides = overrides_of(args)
-    if args.resume is not None:
-        return resume(args, overrides, screen)
-    study = load_study(find_space(args.space), overrides)
+    study, run = load(args)
     if args.dry_run:
+        from tune_digits.cli.summary import print_study
+
         print_study(study, screen)
         return 0
-    if "path" not in study.raw["data"] or study.data.path is None:
+    if study.data.path is None:
         screen.say("data: none given, so scikit-learn's bundled digits (--data PATH for your own)")
+    prepared = prepare(study, run, args, screen)
 
     from tune_digits import runs
 
-    task, data, folds, slots = prepare(study, args, screen)
-    facts = {"command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), "data": task.describe()}
-    facts |= {"seed": study.search.seed, "slots": slots.describe()}
-    run = runs.create_run(RUNS, study.name, study.to_yaml(), facts, args.run_dir)
-    return go(study, run, task, data, folds, slots, screen)
+    if run is None:
+        facts = {"command": called(), "seed": study.search.seed, **prepared.facts}
+        run = runs.create_run(RUNS, study.name, study.to_yaml(), facts, args.run_dir)
+    else:
+        runs.point_latest(RUNS, run.path)
+    screen.say(f"run folder: {run.path}   (tensorboard --logdir {run.path})")
+    with if_stopped(screen.say, again(run, args)):
+        search_and_confirm(study, run, prepared, screen)
+    screen.say(f"\nleaderboard: {run.leaderboard}")
+    screen.say(f"next: {command('ensemble')} --run {run.path} --top {study.ensemble.top}")
+    return 0
 
 
-def resume(args: argparse.Namespace, overrides: dict[str, Any], screen: Screen) -> int:
+def load(args: argparse.Namespace) -> tuple[Study, Run | None]:
+    """The study as the flags have it, and the run that is taken up again, if any."""
     from tune_digits.runs import open_run
-    from tune_digits.study import load_study
+    from tune_digits.study import find_space, load_study
 
-    run = open_run(args.resume)
-    allowed = {FLAGS[flag] for flag in RESUMABLE}
-    if foreign := sorted(set(overrides) - allowed):
-        flags = ", ".join("--" + f.replace("_", "-") for f in RESUMABLE)
+    given = parse_set(args.set)
+    overrides = overrides_of(args, FLAGS) | given
+    origins = {key: flag for key, flag in origins_of(args, FLAGS).items() if key not in given}
+    if args.resume is not None:
+        run = open_run(args.resume)
+        refuse_changes(args, run)
+        return load_study(run.study_file, overrides, origins), run
+    return load_study(find_space(args.space or "aug.yaml"), overrides, origins), None
+
+
+def refuse_changes(args: argparse.Namespace, run: Run) -> None:
+    """Raise ConfigError where a flag would change what the run compares."""
+    fixed = [flag for flag in ("space", *FLAGS, "run_dir") if flag not in RESUMABLE]
+    refused = [flag_of(flag) for flag in fixed if getattr(args, flag) is not None]
+    may_change = {FLAGS[flag] for flag in RESUMABLE}
+    refused += [f"--set {key}" for key in parse_set(args.set) if key not in may_change]
+    if refused:
         raise ConfigError(
-            f"--resume goes on with the study of {run.path}: {', '.join(foreign)} cannot change now ({flags} can)"
+            f"--resume goes on with {run.path} as it was begun: {', '.join(refused)} cannot change now; "
+            f"{', '.join(map(flag_of, RESUMABLE))} can"
         )
-    study = load_study(run.study_file, overrides)
-    task, data, folds, slots = prepare(study, args, screen)
-    return go(study, run, task, data, folds, slots, screen)
 
 
-def prepare(study: Study, args: argparse.Namespace, screen: Screen) -> tuple[Task, Any, Any, Any]:
-    """Start Ray, read the data and fold them, saying what was found. Returns task, stored data, folds and slots."""
-    from dataclasses import replace
-    from threading import Thread
+def prepare(study: Study, run: Run | None, args: argparse.Namespace, screen: Screen) -> Prepared:
+    """Start the executor, read the data, divide them into folds, and check all that can be checked.
 
-    from tune_digits.data.files.paths import existing
+    run: the one that is taken up again, with whose data these are compared. What was found is said on the way. Raises
+    UserError where something cannot be trained.
+    """
+    from tune_digits.execute.slots import oversubscription
     from tune_digits.machine import available_cores, work_of_others
-    from tune_digits.screen import Progress
-    from tune_digits.tune.resources import (
-        oversubscription,
-        plan_slots,
-        quick_imports,
-        start_ray,
-    )
+    from tune_digits.tune.prepare import Prepared, draw_subset, folds_of, start_and_read
 
-    if study.data.path is not None and not study.data.path.startswith("torchvision:"):
-        existing(study.data.path)  # a slip of the pen does not wait for Ray
     others = work_of_others()  # before there is any work of our own
-    # reading the data, importing what the search needs and starting Ray take seconds each; side by side they
-    # take little more than the longest
-    loaded: dict[str, Any] = {}
+    executor, whole = start_and_read(study, args.address, CACHE, screen)
 
-    def load() -> None:
-        try:
-            from tune_digits.data.load import load_task
-
-            loaded["task"] = load_task(study.data, study.cv, CACHE, progress.of_file)
-            import tune_digits.tune.confirm
-            import tune_digits.tune.tracking  # noqa: F401
-        except Exception as error:  # handed over to the main thread below
-            loaded["error"] = error
-
-    progress = Progress("reading", total=100)
-    reader = Thread(target=load, daemon=True)  # a command that is stopped does not wait for it
-    with quick_imports():
-        slots = plan_slots(study.resources, *start_ray(args.address, meanwhile=reader.start))
-        reader.join(2)
-    if reader.is_alive() and progress.facts:  # a large file
-        with screen.watch(progress):
-            while reader.is_alive():
-                reader.join(0.2)
-                screen.tick(progress)
-    reader.join()
-    if "error" in loaded:
-        raise loaded["error"]
-    task = loaded["task"]
-
-    from tune_digits.data.folds.split import make_folds
-    from tune_digits.data.folds.subset import subset_rows
+    from tune_digits.cli.summary import print_folds, report_findings
     from tune_digits.learn.metrics import metric_of
-    from tune_digits.tune.search import share
+    from tune_digits.tune.preflight import preflight
+    from tune_digits.tune.same_data import check_same_data, check_same_search, facts_of, made_from
+    from tune_digits.tune.training import share
 
-    screen.say(task.describe())
-    train = task.train
-    if study.data.subset is not None and study.data.subset < len(train):
-        rows = subset_rows(train.labels, train.groups, study.data.subset, study.cv.seed)
-        task = replace(task, train=train.take(rows))
+    screen.say(whole.describe())
+    if run is not None:
+        check_same_data(run, study, whole)
+    task, rows = draw_subset(study, whole)
+    if rows is not None:
         screen.say(f"search and confirm on {len(rows):,} of them, drawn evenly by class")
-    metric_of(study.cv, task.targets)  # refuses weights of targets that are not there
-    train = task.train
-    folds = make_folds(train.labels, train.groups, study.cv, train.targets, train.columns)
-    check_fold_numbers(study, len(folds))
-    print_folds(folds, train, study, screen)
+    folds = folds_of(study.cv, task.train)
+    fingerprints = made_from(whole, rows, folds)
+    if run is not None:
+        check_same_search(run, fingerprints)
+    print_folds(folds, task.train, study, screen)
     report_findings(task, folds, args.strict, screen)
-    check_augmentation(study, task)
-    check_models(study, task, screen)
-    check_losses(study, task)
-    screen.say(f"trainings: {slots.describe()}")
-    if not args.address and (warning := oversubscription(slots, others, available_cores())):
+    for line in preflight(study, task, folds):
+        screen.say(line)
+    slots = executor.slots.describe()
+    screen.say(f"trainings: {slots}")
+    if not args.address and (warning := oversubscription(executor.slots, others, available_cores())):
         screen.warn(warning)
-    return *share(task, study), folds, slots
+    facts = {"slots": slots, **facts_of(study, whole, fingerprints)}
+    task, data = share(task, metric_of(study.cv, task.targets), executor)
+    return Prepared(task, data, folds, fingerprints, facts, executor)
 
 
-def check_fold_numbers(study: Study, count: int) -> None:
-    """The study has checked these numbers, except against a column of folds, which it has not seen."""
-    if study.search.fold >= count:
-        raise ConfigError(f"search.fold is {study.search.fold}, but the folds are 0..{count - 1}")
-    if study.confirm.folds is not None and study.confirm.folds > count:
-        raise ConfigError(f"confirm.folds is {study.confirm.folds}, but there are {count} folds")
-
-
-def check_augmentation(study: Study, task: Task) -> None:
-    """Refuse an albumentations pipeline that cannot work on these images before any trial meets it."""
-    from tune_digits.config import TrialConfig
-
-    augment = TrialConfig.model_validate(study.space.point(study.space.baseline)[1]).augment
-    if augment.backend == "albumentations":
-        from tune_digits.learn.albumentations_backend import check_pipeline
-
-        check_pipeline(augment, *task.train.images.shape[1:])
-
-
-def check_models(study: Study, task: Task, screen: Screen) -> None:
-    """Refuse a network that cannot be made for these images, or started from what is given, before any trial."""
-    from tune_digits.space import ends
-
-    # what these knobs say makes no network fail
-    plain = {"bn_momentum": 0.1, "bn_eps": 1e-5, "init": "default"}
-    models = {c.model.model_copy(update=plain) for c in ends(study.space, f"{study.name}: trial")}
-    # the networks written here take all images; those of other libraries, and other runs' weights, may not
-    doubtful = [m for m in models if ":" in m.name or m != m.without_start()]
-    if doubtful:
-        from tune_digits.learn.models import check_model
-
-        classes = sum(len(target.classes) for target in task.targets)
-        for model in sorted(doubtful, key=str):
-            taken = check_model(model, *task.train.images.shape[1:], classes)
-            if taken is not None:
-                rest = f"; left out: {', '.join(taken.left_out)}" if taken.left_out else ""
-                start = model.init_from or model.weights
-                screen.say(f"{model.name} starts from {len(taken.copied)} tensors of {start}{rest}")
-
-
-def check_losses(study: Study, task: Task) -> None:
-    """Refuse weights and teachers that do not fit the data before any trial meets them."""
-    from tune_digits.data.dataset import head_slices
-    from tune_digits.learn.loss_checks import check_loss
-    from tune_digits.space import ends
-
-    for loss in dict.fromkeys(c.loss for c in ends(study.space, f"{study.name}: trial")):
-        check_loss(loss, head_slices(task.targets), len(task.train), study.data.subset)
-
-
-def go(study: Study, run: Run, task: Task, data: Any, folds: Any, slots: Any, screen: Screen) -> int:
+def search_and_confirm(study: Study, run: Run, prepared: Prepared, screen: Screen) -> None:
+    from tune_digits.cli.summary import print_board
     from tune_digits.tune.confirm import run_confirm
     from tune_digits.tune.search import run_search
 
-    screen.say(f"run folder: {run.path}   (tensorboard --logdir {run.path})")
-    try:
-        records = run_search(study, run, data, folds[study.search.fold], slots, screen)
-        board = run_confirm(study, run, task, data, folds, records, slots, screen)
-    except KeyboardInterrupt:
-        screen.say(f"\nnothing is lost; go on with: python scripts/search.py --resume {run.path}")
-        raise
+    data, folds, made_from, executor = prepared.data, prepared.folds, prepared.made_from, prepared.executor
+    records = run_search(study, run, data, folds[study.search.fold], made_from, executor, screen)
+    board = run_confirm(study, run, prepared.task, data, folds, records, made_from, executor, screen)
     print_board(board, screen)
-    screen.say(f"\nleaderboard: {run.leaderboard}")
-    screen.say(f"next: python scripts/ensemble.py --top {study.ensemble.top}")
-    return 0
+
+
+def again(run: Run, args: argparse.Namespace) -> str:
+    """The command that goes on with the run, with the flags that are not in its study file."""
+    words = [*command("search").split(), "--resume", str(run.path)]
+    for flag in ("address", *(RESUMABLE if args.resume is not None else ())):
+        if getattr(args, flag) is not None:
+            words += [flag_of(flag), str(getattr(args, flag))]
+    for item in args.set if args.resume is not None else ():
+        words += ["--set", item]
+    return shlex.join(words)

@@ -1,18 +1,24 @@
-"""What a search prints: its study, its folds, what is odd about the data, and the confirmed configurations."""
+"""What commands print: a study, folds, what is odd about the data, the confirmed configurations, and an ensemble."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tune_digits.errors import DataError
 
 if TYPE_CHECKING:
-    from tune_digits.data.dataset import Dataset, Task
+    import pandas as pd
+
+    from tune_digits.data.dataset import Labelled, Task
+    from tune_digits.data.folds.split import Fold
+    from tune_digits.runs import Run
     from tune_digits.screen import Screen
     from tune_digits.study import Study
 
 
-def print_folds(folds: Any, train: Dataset, study: Study, screen: Screen) -> None:
+def print_folds(folds: Sequence[Fold], train: Labelled, study: Study, screen: Screen) -> None:
+    """How the rows are divided, and a table of how many train and validate in each fold."""
     from rich.table import Table
 
     from tune_digits.data.folds.table import describe_folds, fold_table
@@ -20,8 +26,8 @@ def print_folds(folds: Any, train: Dataset, study: Study, screen: Screen) -> Non
     advice = ""
     if train.groups is None and study.cv.fold_column is None:
         advice = (
-            ". If rows come in groups (writers, patients, plants), say so with --groups: folds that split them "
-            "leak, and scores then look better than they are"
+            ". If rows come in groups (writers, patients, plants), say so with --groups: a group that both trains and "
+            "validates makes scores too good"
         )
     screen.say(describe_folds(folds, train, study.cv) + advice)
     heads, lines = fold_table(folds, train)
@@ -35,8 +41,8 @@ def print_folds(folds: Any, train: Dataset, study: Study, screen: Screen) -> Non
         screen.say(f"  and {len(folds) - len(lines)} more")
 
 
-def report_findings(task: Task, folds: Any, strict: bool, screen: Screen) -> None:
-    """Warn of what is odd about the data; with --strict refuse it."""
+def report_findings(task: Task, folds: Sequence[Fold], strict: bool, screen: Screen) -> None:
+    """Warn of what is odd about the data. strict: raise DataError instead."""
     from tune_digits.data.checks import check_task
 
     findings = check_task(task, folds)
@@ -46,7 +52,7 @@ def report_findings(task: Task, folds: Any, strict: bool, screen: Screen) -> Non
         screen.warn(finding.message)
 
 
-def print_board(board: Any, screen: Screen) -> None:
+def print_board(board: pd.DataFrame, screen: Screen) -> None:
     """The confirmed configurations, best first, with what can be said of their gain over the baseline."""
     from rich.table import Table
 
@@ -70,20 +76,22 @@ def print_board(board: Any, screen: Screen) -> None:
 
 
 def plus_minus(mean: float, error: float) -> str:
+    """A mean with its standard error, where there is one (not NaN)."""
     return f"{mean:.4f}" if error != error else f"{mean:.4f} ± {error:.4f}"
 
 
-def gain_in_words(row: dict[str, Any]) -> str:
-    """The paired gain, and 'cannot tell' where nothing is within its 95 % interval.
+def gain_in_words(row: Mapping[Any, Any]) -> str:
+    """The paired gain, and 'cannot tell' where its 95 % interval holds zero.
 
-    Student's t, since few pairs know their own spread badly: of three, 4.3 standard errors and not two.
+    The interval is that of Student's t, since a few pairs estimate their own spread badly: for three of them it is 4.3
+    standard errors wide to each side, and not two.
     """
     from scipy.special import stdtrit
 
     gain, error = row["gain"], row["gain_se"]
     if row["role"] == "baseline" or gain != gain:
         return "-"
-    if error != error or abs(gain) < stdtrit(row["folds"] * row["seeds"] - 1, 0.975) * error:
+    if error != error or abs(gain) <= stdtrit(row["folds"] * row["seeds"] - 1, 0.975) * error:
         return f"{gain:+.4f} cannot tell"
     return f"{gain:+.4f} ± {error:.4f}"
 
@@ -92,7 +100,7 @@ def print_study(study: Study, screen: Screen) -> None:
     """The study as resolved, and each searched parameter with its domain and the baseline's value."""
     from rich.table import Table
 
-    from tune_digits.space import OneOf
+    from tune_digits.space.tree import OneOf
 
     screen.say(study.to_yaml())
     params, _ = study.space.point(study.space.baseline)
@@ -109,3 +117,31 @@ def print_study(study: Study, screen: Screen) -> None:
         f"the folds of {study.cv.fold_column!r}" if splits is None else f"{splits} fold{'s' * (splits > 1)}"
     )
     screen.say(f"\n{study.search.trials} trials of up to {study.epochs} epochs, {folds}; nothing was started")
+
+
+def print_report(report: Mapping[str, Any], run: Run, screen: Screen) -> None:
+    """An ensemble's scores, round by round, and where its files are."""
+    from tune_digits.screen import clock
+
+    metric = report["metric"].replace("_", " ")
+    members = report["cross_validation"]["members"]
+    screen.say()
+    if members:
+        low, high = min(m["confirmed"] for m in members), max(m["confirmed"] for m in members)
+        screen.say(f"cross-validated {metric} of the members, each alone: {low:.4f} to {high:.4f}")
+    for number, figures in enumerate(report["rounds"]):
+        what = f"with {figures['pseudo_labels']:,} pseudo-labels" if number else "trained on all labels"
+        count = len(report["members"])
+        screen.say(f"{count} member{'s' * (count > 1)}, {what}:")
+        for name, entry in figures["sets"].items():
+            score = f"{metric} {entry['score']:.4f}, " if "score" in entry else ""
+            screen.say(
+                f"  {name} ({entry['images']:,} images): {score}members unanimous on {entry['unanimous']:.1%}"
+            )
+    last = report["rounds"][-1]["sets"].get("test", {})
+    if "score" in last:
+        screen.say(f"test {metric} on the held-out images: {last['score']:.4f}")
+    screen.say(f"took {clock(report['seconds'])}")
+    if (run.ensemble / "submission.csv").exists():
+        screen.say(f"submission: {run.ensemble / 'submission.csv'}")
+    screen.say(f"weights and report: {run.ensemble}")

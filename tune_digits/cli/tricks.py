@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from tune_digits.cli.common import Help, add_common, run_command
+from tune_digits.cli.common import Help, add_common, command, run_command
 from tune_digits.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,9 +19,10 @@ WIDTH = 100  # where there is no terminal to ask
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="tricks.py",
+        prog=command("tricks"),
         formatter_class=Help,
-        description="List what a trial can be made of: each name with its knobs, their ranges and defaults, and its source.",
+        description="List what a trial can be made of: each name with its source and its knobs, their ranges and\n"
+        "defaults.",
     )
     add = parser.add_argument
     add("name", nargs="?", metavar="NAME", help="a part (loss), a name in it (focal) or a knob (loss.gamma)")
@@ -108,7 +109,7 @@ def show(sections: list[Section], console: Console) -> None:
             grid.add_column(width=width, overflow="fold")
         grid.add_column(ratio=1)
         for knob in knobs:
-            cells = (knob.name, knob.allowed, knob.default, knob.what)
+            cells = (knob.name, knob.allowed, knob.default, knob.text())
             grid.add_row(
                 *(Text(cell, style="dim" if i else "cyan") for i, cell in enumerate(cells[:3])),
                 Text(cells[3]),
@@ -163,7 +164,7 @@ def markdown(sections: list[Section]) -> str:
 def _table(knobs: tuple[Knob, ...]) -> list[str]:
     if not knobs:
         return []
-    rows = [f"| `{k.name}` | {_plain(k.allowed)} | {_plain(k.default)} | {_plain(k.what)} |" for k in knobs]
+    rows = [f"| `{k.name}` | {_plain(k.allowed)} | {_plain(k.default)} | {_plain(k.text())} |" for k in knobs]
     return ["| knob | range | default | |", "|---|---|---|---|", *rows, ""]
 
 

@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from tune_digits.config.part import Fraction, Part
+from tune_digits.config.part import Fraction, Part, cite
 
 Chance = Annotated[Fraction | None, Field(description="probability of this operation; null: each_p")]
 
 
 class Chances(Part):
-    """Probabilities of single operations, each drawn for each sample by itself; 0 takes one out altogether."""
+    """The probability of each operation, drawn for each sample on its own; 0 switches an operation off."""
 
     rotate: Chance = None
     shift: Chance = None
@@ -37,61 +37,78 @@ class Chances(Part):
 
 
 class Augment(Part):
-    """Random changes of the training images; parameters are drawn anew for each sample.
+    """Random changes of the training images, drawn anew for each sample and epoch. An operation with a magnitude of 0
+    is off.
 
-    A magnitude of 0 is an operation that is off. What is drawn within the magnitudes is uniform, and the order of
-    application is fixed: flips, crop, zoom, rotate, shear, shift, perspective, optical and grid distortion, elastic
-    (all of them one sampling of the image), then blur, contrast, brightness, colour, gamma, noise, cutout, grid mask.
+    Within a magnitude the strength is drawn uniformly. The order of application is fixed: flips, crop, zoom, rotate,
+    shear, shift, perspective, optical and grid distortion, elastic (all of these in one resampling of the image), then
+    blur, contrast, brightness, colour, gamma, noise, cutout, grid mask.
     """
 
     backend: Literal["batched", "albumentations"] = Field(
         "batched",
-        description="batched: on the device, whole batches; albumentations: per image, in as many processes as a training has cores",
+        description="batched: whole batches at once, on the device; albumentations: image by image, in as many"
+        " processes as a training has CPU cores",
     )
     strength: float = Field(
         1.0,
         ge=0,
         le=4,
-        description="multiplies every magnitude below, each clipped to its own limit; not a pipeline",
+        description="factor of all magnitudes below, each limited to its own range; no effect on a pipeline",
     )
-    p: Fraction = Field(1.0, description="probability that a sample is augmented at all, by a pipeline too")
+    p: Fraction = Field(1.0, description="probability that a sample is augmented at all, also by a pipeline")
     each_p: Fraction = Field(
-        1.0, description="probability of each operation by itself, for each sample; not of a pipeline's"
+        1.0,
+        description="probability of each operation, drawn for each sample on its own; no effect on a pipeline",
     )
-    ps: Chances = Field(Chances(), description="each_p of single operations, as in {rotate: 0.5}")
+    ps: Chances = Field(
+        Chances(), description="probabilities of single operations instead of each_p, as in {rotate: 0.5}"
+    )
 
-    rotate: float = Field(0.0, ge=0, le=180, description="degrees counter-clockwise, uniform in +-rotate")
-    shift: float = Field(0.0, ge=0, le=0.5, description="part of the side, uniform in +-shift, each axis")
-    zoom: float = Field(0.0, ge=0, le=0.9, description="scale uniform in 1+-zoom, each axis")
-    shear: float = Field(0.0, ge=0, le=60, description="degrees, uniform in +-shear, horizontal")
+    rotate: float = Field(
+        0.0, ge=0, le=180, description="degrees, counter-clockwise, uniform in -rotate..rotate"
+    )
+    shift: float = Field(
+        0.0, ge=0, le=0.5, description="fraction of the side, uniform in -shift..shift, for each axis"
+    )
+    zoom: float = Field(
+        0.0, ge=0, le=0.9, description="scale factor, uniform in 1-zoom..1+zoom, for each axis"
+    )
+    shear: float = Field(0.0, ge=0, le=60, description="degrees, horizontal, uniform in -shear..shear")
     elastic: float = Field(
         0.0,
         ge=0,
         le=0.2,
-        description="standard deviation of a smooth displacement, part of the shorter side (Simard et al. 2003)",
+        description="standard deviation of a smooth random displacement, as a fraction of the shorter side",
+        json_schema_extra=cite("Simard et al. 2003"),
     )
     grid_distortion: float = Field(
-        0.0, ge=0, le=0.9, description="widths of the cells of a grid, uniform in 1+-grid_distortion of even"
+        0.0,
+        ge=0,
+        le=0.9,
+        description="widths of the cells of a grid relative to an even one, uniform in"
+        " 1-grid_distortion..1+grid_distortion",
     )
-    grid_steps: int = Field(5, ge=2, le=16, description="cells of the distorted grid along each axis")
+    grid_steps: int = Field(5, ge=2, le=16, description="cells of grid_distortion's grid along each axis")
     optical_distortion: float = Field(
         0.0,
         ge=0,
         le=0.35,
-        description="lens coefficient k, uniform in +-optical_distortion: r is read at r(1 + k r^2 + k r^4), r in sides",
+        description="coefficient k of a lens, uniform in -optical_distortion..optical_distortion: what is shown at"
+        " radius r comes from r * (1 + k r^2 + k r^4), r as a fraction of the side",
     )
     perspective: float = Field(
         0.0,
         ge=0,
         le=0.15,
-        description="each corner's displacement, part of the side, uniform in +-perspective",
+        description="displacement of each corner as a fraction of the side, uniform in -perspective..perspective",
     )
     crop: float = Field(
         0.0,
         ge=0,
         le=0.5,
-        description="dark margin on each side, part of the side, before a window of the image's size is cut out;"
-        " whole pixels",
+        description="black margin added on each side, as a fraction of the side rounded to whole pixels, before a"
+        " random window of the image's size is cut out",
     )
     hflip: float = Field(
         0.0, ge=0, le=0.5, description="probability of a flip left to right; digits are not symmetric"
@@ -99,67 +116,87 @@ class Augment(Part):
     vflip: float = Field(
         0.0, ge=0, le=0.5, description="probability of a flip upside down; digits are not symmetric"
     )
-    brightness: Fraction = Field(0.0, description="added, uniform in +-brightness of the full range")
-    contrast: Fraction = Field(0.0, description="factor about the image mean, uniform in 1+-contrast")
-    gamma: float = Field(0.0, ge=0, le=2, description="exponent exp(u), u uniform in +-gamma")
+    brightness: Fraction = Field(
+        0.0, description="added value as a fraction of the full range, uniform in -brightness..brightness"
+    )
+    contrast: Fraction = Field(
+        0.0,
+        description="factor of the difference from the image's mean, uniform in 1-contrast..1+contrast",
+    )
+    gamma: float = Field(
+        0.0, ge=0, le=2, description="pixels to the power of exp(u), u uniform in -gamma..gamma"
+    )
     tone_one_of: bool = Field(
-        False, description="true: each sample takes one of brightness, contrast and gamma, not all three"
+        False,
+        description="true: each sample takes one of brightness, contrast and gamma instead of all three",
     )
     saturation: Fraction = Field(
-        0.0, description="colour's factor about grey, uniform in 1+-saturation; ignored unless RGB"
+        0.0,
+        description="factor of the difference from grey, uniform in 1-saturation..1+saturation; only for RGB images",
     )
     hue: float = Field(
-        0.0, ge=0, le=0.5, description="turn of the colour circle, uniform in +-hue; ignored unless RGB"
+        0.0,
+        ge=0,
+        le=0.5,
+        description="rotation of the colour circle as a fraction of a full turn, uniform in -hue..hue; only for RGB"
+        " images",
     )
     blur: float = Field(
         0.0,
         ge=0,
         le=0.1,
-        description="sigma of a Gaussian blur, part of the shorter side, uniform in 0..blur",
+        description="standard deviation of a Gaussian blur as a fraction of the shorter side, uniform in 0..blur",
     )
     noise: Fraction = Field(
-        0.0, description="standard deviation of Gaussian noise, part of the full range, uniform in 0..noise"
+        0.0,
+        description="standard deviation of Gaussian noise as a fraction of the full range, uniform in 0..noise",
     )
     cutout: Fraction = Field(
         0.0,
-        description="side of a square set to 0, uniform in 0..cutout of the shorter side (arXiv:1708.04552)",
+        description="side of a square that is set to 0, as a fraction of the shorter side, uniform in 0..cutout",
+        json_schema_extra=cite("arXiv:1708.04552"),
     )
     grid_mask: Fraction = Field(
         0.0,
-        description="side of the squares of a grid set to 0, uniform in 0..grid_mask of the grid's unit, which is"
-        " uniform in 0.25..0.75 of the shorter side (GridMask, arXiv:2001.04086)",
+        description="GridMask: a grid of squares that are set to 0, their side as a fraction of the grid's unit,"
+        " uniform in 0..grid_mask; the unit is 0.25 to 0.75 of the shorter side",
+        json_schema_extra=cite("arXiv:2001.04086"),
     )
 
     randaugment_n: int = Field(
         0,
         ge=0,
         le=20,
-        description="each sample takes this many operations at random (arXiv:1909.13719); 0 = all that are on",
+        description="RandAugment: each sample takes this many randomly chosen operations; 0: all that are on",
+        json_schema_extra=cite("arXiv:1909.13719"),
     )
     randaugment_magnitude: float = Field(
         10.0,
         ge=0,
         le=30,
-        description="with randaugment_n or augmix: operations of RandAugment whose own magnitude is 0 take this"
-        " many thirtieths of the largest in the paper; 0 = they stay off",
+        description="with randaugment_n or augmix: operations of RandAugment whose own magnitude is 0 take this many"
+        " thirtieths of the paper's largest magnitude; 0: they stay off",
     )
     augmix: int = Field(
         0,
         ge=0,
         le=8,
-        description="AugMix: this many chains (3 in the paper), each of randaugment_n (0: of 1 to 3) operations, are"
-        " mixed with the image (arXiv:1912.02781); 0 = off",
+        description="AugMix: the image is mixed with this many augmented versions of itself (3 in the paper), each with"
+        " randaugment_n operations (0: a random number from 1 to 3); 0: off",
+        json_schema_extra=cite("arXiv:1912.02781"),
     )
     augmix_jsd: float = Field(
         0.0,
         ge=0,
         le=50,
-        description="weight of the Jensen-Shannon consistency between the plain image and two augmented ones (12 in"
-        " the paper); three images are trained on instead of one; 0 = off",
+        description="weight of AugMix's Jensen-Shannon consistency loss between each image and two augmented versions"
+        " of it (12 in the paper); the network then sees three images instead of one; 0: off",
+        json_schema_extra=cite("arXiv:1912.02781"),
     )
     pipeline: dict[str, Any] | None = Field(
         None,
-        description="a serialized albumentations pipeline (A.to_dict) that keeps uint8 and the shape; replaces the magnitudes",
+        description="a pipeline as albumentations writes it (A.to_dict), which keeps uint8 and the shape; replaces all"
+        " magnitudes",
     )
 
     @model_validator(mode="after")

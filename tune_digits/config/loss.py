@@ -4,59 +4,85 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from tune_digits.config.part import BelowOne, Fraction, NonNegative, Part
+from tune_digits.config.part import BelowOne, Fraction, NonNegative, Part, cite
 
 
 class _Loss(Part):
+    """The fields that every loss has."""
+
     label_smoothing: BelowOne = Field(
-        0.0, description="part of the target spread evenly over the classes (arXiv:1512.00567)"
+        0.0,
+        description="fraction of the target probability that is spread evenly over all classes",
+        json_schema_extra=cite("arXiv:1512.00567"),
     )
     head_weights: tuple[NonNegative, ...] = Field(
-        (), description="one per head, such as [0.7, 0.2, 0.1], divided by their sum; empty = all equal"
+        (),
+        description="weight of each head's loss, such as [0.7, 0.2, 0.1], divided by their sum; empty: all equal",
     )
     class_weights: Literal["none", "inverse", "balanced"] = Field(
         "none",
-        description="inverse: samples / (classes * count); balanced: by effective number (arXiv:1901.05555)",
+        description="weight of each class: inverse: samples / (classes * samples of the class); balanced: by the"
+        " effective number of samples",
+        json_schema_extra=cite("arXiv:1901.05555"),
     )
     class_balance: BelowOne = Field(
-        0.999, description="beta of class_weights: balanced; 0 = all alike, towards 1 = inverse"
+        0.999,
+        description="beta of class_weights: balanced; at 0 all classes weigh the same, towards 1 it becomes inverse",
     )
     given_weights: tuple[NonNegative, ...] = Field(
-        (), description="one weight per class column, all heads side by side; in place of class_weights"
+        (),
+        description="weight of each class, the classes of all heads one after the other; instead of class_weights",
     )
     reduction: Literal["mean", "ohem"] = Field(
-        "mean", description="of a batch: mean, or mean of its hardest part alone (ohem, arXiv:1604.03540)"
+        "mean",
+        description="how the losses of a batch become one number: mean, or the mean of the largest ones only (ohem,"
+        " online hard example mining)",
+        json_schema_extra=cite("arXiv:1604.03540"),
     )
-    ohem_rate: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="part that ohem keeps at first")
-    ohem_start: int = Field(30, ge=0, description="epoch (from 0) at which ohem's rate begins to fall")
+    ohem_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="fraction of a batch that ohem keeps at the start of the training"
+    )
+    ohem_start: int = Field(
+        30, ge=0, description="epoch, counted from 0, after which the fraction that ohem keeps begins to fall"
+    )
     ohem_decay: NonNegative = Field(
-        60.0, description="epochs in which ohem's rate falls by the factor e; 0 = it does not fall"
+        60.0,
+        description="epochs in which the fraction that ohem keeps falls by a factor of e; 0: it stays constant",
     )
     ohem_min: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.65, description="part under which ohem's rate does not fall"
+        0.65, description="smallest fraction of a batch that ohem keeps"
     )
     center_weight: NonNegative = Field(
-        0.0, description="weight of center loss, added (Wen et al. 2016, ECCV); 0 = off"
+        0.0,
+        description="weight of the center loss, which is added to the loss; 0: off",
+        json_schema_extra=cite("Wen et al. 2016, ECCV"),
     )
-    center_rate: Fraction = Field(0.5, description="how far the centers go in an update (alpha in the paper)")
+    center_rate: Fraction = Field(
+        0.5,
+        description="fraction of the distance to the batch's mean features by which class centers move per update"
+        " (alpha in the paper)",
+    )
     teacher: str | None = Field(
-        None, description="an .npz with probabilities `proba` (N, K) of the training rows, to distil from"
+        None,
+        description="for distillation: .npz file with the teacher's probabilities `proba` (N, K) for the training rows",
     )
     teacher_weight: Fraction = Field(
-        0.0, description="part of the loss that is distillation from teacher (arXiv:1503.02531); 0 = off"
+        0.0,
+        description="weight of the distillation loss; the loss on the labels has 1 minus this weight; 0: off",
+        json_schema_extra=cite("arXiv:1503.02531"),
     )
     temperature: Annotated[float, Field(gt=0, le=100)] = Field(
-        2.0, description="of distillation: logits of both sides are divided by it"
+        2.0, description="temperature of distillation: teacher's and student's logits are divided by it"
     )
 
     @field_validator("teacher")
     @classmethod
     def _exists(cls, value: str | None, info: ValidationInfo) -> str | None:
-        # only where a study is read: a trained network needs its teacher no more
+        # only where a study is read: a trained network does not need its teacher any more
         if value is not None and (info.context or {}).get("check_files") and not Path(value).is_file():
             raise ValueError("there is no such file; give an .npz with the array `proba`")
         return value
@@ -80,36 +106,51 @@ class _Loss(Part):
         return self
 
     def ohem_rate_at(self, epoch: int) -> float:
-        """The part of a batch that ohem keeps in `epoch` (from 0)."""
+        """The fraction of a batch that ohem keeps in `epoch` (from 0), in (0, 1]."""
         if self.ohem_decay == 0 or epoch <= self.ohem_start:
             return self.ohem_rate
         return max(self.ohem_min, self.ohem_rate * math.exp(-(epoch - self.ohem_start) / self.ohem_decay))
 
 
 class CrossEntropy(_Loss):
+    """The usual loss of classification: the negative log-probability of the label."""
+
+    source: ClassVar[str] = "Goodfellow et al. 2016, Deep Learning, 6.2.2.2"
     name: Literal["cross_entropy"] = "cross_entropy"
 
 
 class Focal(_Loss):
+    """Cross-entropy in which samples that are already classified well weigh less."""
+
+    source: ClassVar[str] = "Lin et al. 2017, arXiv:1708.02002"
     name: Literal["focal"] = "focal"
     gamma: float = Field(
-        2.0, ge=0, le=10, description="0 is cross-entropy; larger looks at hard samples more"
+        2.0, ge=0, le=10, description="0 is cross-entropy; the larger, the more the hard samples count"
     )
 
 
 class SymmetricCrossEntropy(_Loss):
+    """Cross-entropy plus reverse cross-entropy, for labels of which some are wrong."""
+
+    source: ClassVar[str] = "Wang et al. 2019, arXiv:1908.06112"
     name: Literal["symmetric_cross_entropy"] = "symmetric_cross_entropy"
     alpha: NonNegative = Field(0.1, description="weight of cross-entropy")
     beta: NonNegative = Field(1.0, description="weight of reverse cross-entropy")
     log_zero: float = Field(
-        -4.0, ge=-100, lt=0, description="log of a target is not under this: -4 clamps targets at 0.018"
+        -4.0,
+        ge=-100,
+        lt=0,
+        description="lower limit of the logarithm of a target (A in the paper); -4 treats targets below 0.018 as 0",
     )
 
 
 class GeneralizedCrossEntropy(_Loss):
+    """A loss between cross-entropy and mean absolute error, for labels of which some are wrong."""
+
+    source: ClassVar[str] = "Zhang and Sabuncu 2018, arXiv:1805.07836"
     name: Literal["generalized_cross_entropy"] = "generalized_cross_entropy"
     q: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.7, description="towards 0 it is cross-entropy, at 1 the mean absolute error / 2"
+        0.7, description="towards 0 the loss becomes cross-entropy, at 1 it is half the mean absolute error"
     )
 
 

@@ -1,33 +1,53 @@
-"""trial.mix: mixing of pairs within a batch."""
+"""trial.mix: mixing of pairs of images within a batch."""
 
 from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from tune_digits.config.part import Fraction, NonNegative, Part
+from tune_digits.config.part import Fraction, NonNegative, Part, cite
 
 
 class Mix(Part):
-    """Mixing of pairs within a batch; each batch takes one of the kinds whose alpha is > 0, by their weights."""
+    """Mixing of pairs of images and of their labels within a batch. Each batch takes one of the kinds whose alpha is
+    above 0, with a probability proportional to its weight."""
 
     p: Fraction = Field(1.0, description="probability that a batch is mixed")
     mixup_alpha: float = Field(
-        0.0, ge=0, le=8, description="MixUp with lambda ~ Beta(alpha, alpha) (arXiv:1710.09412); 0 = off"
+        0.0,
+        ge=0,
+        le=8,
+        description="MixUp: a weighted mean of two images, the weight from Beta(alpha, alpha); 0: off",
+        json_schema_extra=cite("arXiv:1710.09412"),
     )
     cutmix_alpha: float = Field(
-        0.0, ge=0, le=8, description="CutMix with area ~ Beta(alpha, alpha) (arXiv:1905.04899); 0 = off"
+        0.0,
+        ge=0,
+        le=8,
+        description="CutMix: a rectangle of one image pasted into another, its area from Beta(alpha, alpha); 0: off",
+        json_schema_extra=cite("arXiv:1905.04899"),
     )
     fmix_alpha: float = Field(
-        0.0, ge=0, le=8, description="FMix with area ~ Beta(alpha, alpha) (arXiv:2002.12047); 0 = off"
+        0.0,
+        ge=0,
+        le=8,
+        description="FMix: an irregular region of one image pasted into another, its area from Beta(alpha, alpha);"
+        " 0: off",
+        json_schema_extra=cite("arXiv:2002.12047"),
     )
-    mixup_weight: NonNegative = Field(1.0, description="how often MixUp, against the others that are on")
-    cutmix_weight: NonNegative = Field(1.0, description="how often CutMix, against the others that are on")
-    fmix_weight: NonNegative = Field(1.0, description="how often FMix, against the others that are on")
+    mixup_weight: NonNegative = Field(
+        1.0, description="how often MixUp is taken, relative to the other kinds that are on"
+    )
+    cutmix_weight: NonNegative = Field(
+        1.0, description="how often CutMix is taken, relative to the other kinds that are on"
+    )
+    fmix_weight: NonNegative = Field(
+        1.0, description="how often FMix is taken, relative to the other kinds that are on"
+    )
     fmix_decay: float = Field(
         3.0,
         ge=0,
         le=10,
-        description="power by which FMix damps frequencies; larger gives fewer, rounder parts",
+        description="power by which FMix damps high frequencies; the larger, the fewer and rounder the regions",
     )
     off_last: int = Field(0, ge=0, description="epochs at the end of the training without mixing")
 

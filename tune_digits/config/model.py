@@ -3,37 +3,58 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
-from tune_digits.config.part import BelowOne, Part, Positive
+from tune_digits.config.part import BelowOne, Part, Positive, cite
 
 TORCHVISION = "torchvision:NAME"
 TIMM = "timm:NAME"
 
 Activation = Literal["relu", "leaky_relu", "silu", "mish", "gelu"]
+Pooling = Literal["avg", "max", "gem", "flatten"]
+
+# where the initial weights come from
+STARTS = frozenset({"init_from", "weights"})
+# fields that change no tensor's shape and hardly the time of a step: two networks that differ in nothing else can be
+# trained side by side, and are equally fast
+SHAPE_NEUTRAL = frozenset({"bn_momentum", "bn_eps", "bn_gamma_init", "dropout", "init"}) | STARTS
+
+STAGES = "channels of the first of three stages; the others have 2 and 4 times as many"
+BEFORE_CLASSIFIER = "probability of dropout before the classifier"
+AFTER_STAGES = "probability of dropout after each of the three stages"
+ACTIVATION = "activation after each layer; leaky_relu has a slope of 0.1 below 0"
+POOLING = "how the last feature maps become a vector: mean, maximum, GeM (mean of a learned power), or all positions"
+GEM = cite("GeM: arXiv:1711.02512")
+SQUEEZE = cite("arXiv:1709.01507")
 
 
 class _Network(Part):
+    """The fields that every network has."""
+
     bn_momentum: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.1, description="weight of the newest batch in BatchNorm's running statistics (PyTorch's sense)"
+        0.1,
+        description="weight of the newest batch in BatchNorm's running statistics, as in PyTorch (Keras's 0.99 is 0.01"
+        " here)",
     )
     bn_eps: Positive = Field(1e-5, description="added to BatchNorm's variance")
-    bn_gamma_init: Literal["ones", "uniform"] = Field(
-        "ones", description="BatchNorm's first scale: 1, or uniform in -0.05..0.05 as Keras's 'uniform'"
+    bn_gamma_init: Literal["ones", "uniform", "zero_last"] = Field(
+        "ones", description="BatchNorm's initial scale: 1, or uniform in -0.05..0.05 as Keras's 'uniform'"
     )
     init: Literal["default", "keras", "he"] = Field(
         "default",
-        description="the network's own first weights, Glorot uniform with zero biases, or He normal",
+        description="initial weights: the network's own, Glorot uniform with zero biases (Keras's), or He normal",
+        json_schema_extra=cite("He: arXiv:1502.01852"),
     )
     init_from: str | None = Field(
-        None, description="run or ensemble folder whose first member's weights training starts from"
+        None, description="run or ensemble folder; the training starts from the weights of its first member"
     )
     weights: str | None = Field(
-        None, description="weights file (.safetensors, or .pt/.pth of tensors alone) training starts from"
+        None,
+        description="file of initial weights: .safetensors, or .pt or .pth with nothing but tensors",
     )
 
     @field_validator("init_from", "weights")
@@ -58,106 +79,150 @@ class _Network(Part):
             raise ValueError("init_from and weights exclude each other: give one of them")
         return self
 
-    def without_start(self) -> Any:
-        """The same network, started from fresh weights: for one that gets all its weights from elsewhere."""
-        return self.model_copy(update={"init_from": None, "weights": None})
+    def without(self, fields: Iterable[str]) -> Self:
+        """The same network with the defaults of these fields, as far as it has them."""
+        own = type(self).model_fields
+        return self.model_copy(update={name: own[name].default for name in fields if name in own})
+
+    def without_start(self) -> Self:
+        """The same network with fresh initial weights: for one that gets all its weights from elsewhere."""
+        return self.without(STARTS)
 
 
 class _Cnn(_Network):
-    activation: Activation = Field("relu", description="after each convolution; leaky_relu's slope is 0.1")
-    conv_bias: bool = Field(False, description="biases in the convolutions, though BatchNorm removes them")
+    """The fields that every network of this project has."""
+
+    bn_gamma_init: Literal["ones", "uniform"] = Field(
+        "ones", description="BatchNorm's initial scale: 1, or uniform in -0.05..0.05 as Keras's 'uniform'"
+    )
+    activation: Activation = Field(
+        "relu", description="activation after each convolution; leaky_relu has a slope of 0.1 below 0"
+    )
+    conv_bias: bool = Field(
+        False, description="convolutions have biases, which the BatchNorm after them makes superfluous"
+    )
 
 
 class _PooledCnn(_Cnn):
-    pooling: Literal["avg", "max", "gem", "flatten"] = Field(
-        "avg",
-        description="the last map as a vector: mean, maximum, GeM (its power learned), or every position",
+    """A network that ends in a pooling layer."""
+
+    pooling: Pooling = Field("avg", description=POOLING, json_schema_extra=GEM)
+    blur_pool: bool = Field(
+        False,
+        description="anti-aliased max-pooling: a maximum at stride 1, then a blur at stride 2",
+        json_schema_extra=cite("arXiv:1904.11486"),
     )
-    blur_pool: bool = Field(False, description="anti-aliased max-pooling: a maximum at stride 1, then a blur")
 
 
 class LeanCnn(_PooledCnn):
+    """A small network made for CPUs: three stages of 3x3 convolutions and one dense layer."""
+
+    source: ClassVar[str] = ""
     name: Literal["lean_cnn"] = "lean_cnn"
-    width: int = Field(32, ge=4, le=512, description="channels of the first stage; 2x and 4x in the next two")
+    width: int = Field(32, ge=4, le=512, description=STAGES)
     depth: int = Field(2, ge=1, le=8, description="3x3 convolutions in each of the three stages")
-    dropout: BelowOne = Field(0.2, description="dropout before the classifier")
+    dropout: BelowOne = Field(0.2, description=BEFORE_CLASSIFIER)
     se_ratio: int = Field(
         0,
         ge=0,
         le=64,
-        description="squeeze-and-excitation after each stage, channels divided by this; 0 = none",
+        description="squeeze-and-excitation after each stage: channels divided by this in between; 0: none",
+        json_schema_extra=SQUEEZE,
     )
 
 
 class Keras8(_PooledCnn):
+    """A public Keras network in PyTorch: eight 3x3 convolutions in three stages and two dense layers."""
+
+    source: ClassVar[str] = "Kaggle's Kannada-MNIST competition, 2019"
     name: Literal["keras8"] = "keras8"
-    width: int = Field(64, ge=4, le=512, description="channels of the first stage; 2x and 4x in the next two")
-    dropout: BelowOne = Field(0.25, description="dropout after each of the three stages")
-    activation: Activation = Field("leaky_relu", description="after each layer; leaky_relu's slope is 0.1")
-    pooling: Literal["avg", "max", "gem", "flatten"] = Field(
-        "flatten",
-        description="the last map as a vector: mean, maximum, GeM (its power learned), or every position",
-    )
+    width: int = Field(64, ge=4, le=512, description=STAGES)
+    dropout: BelowOne = Field(0.25, description=AFTER_STAGES)
+    activation: Activation = Field("leaky_relu", description=ACTIVATION)
+    pooling: Pooling = Field("flatten", description=POOLING, json_schema_extra=GEM)
     bn_variance: Literal["unbiased", "biased"] = Field(
-        "unbiased", description="BatchNorm's running variance: over n - 1 (PyTorch) or over n (Keras)"
+        "unbiased",
+        description="BatchNorm's running variance: divided by n - 1 (unbiased, PyTorch) or by n (biased, Keras)",
     )
     dense_bn: Literal["same", "keras"] = Field(
         "same",
-        description="BatchNorm after the dense layer: like the others, or Keras's default "
-        "(momentum 0.01, eps 1e-3, scale 1)",
+        description="BatchNorm after the dense layer: like the others, or with Keras's defaults (momentum 0.01, "
+        "eps 1e-3, scale 1)",
     )
 
 
 class SeCnn(_PooledCnn):
+    """Eight 3x3 convolutions in three stages, squeeze-and-excitation in the last, and three dense layers."""
+
+    source: ClassVar[str] = "Kaggle's Kannada-MNIST competition, 2019"
     name: Literal["se_cnn"] = "se_cnn"
-    width: int = Field(64, ge=4, le=512, description="channels of the first stage; 2x and 4x in the next two")
-    dropout: BelowOne = Field(0.25, description="dropout after each of the three stages")
-    activation: Activation = Field("silu", description="after each layer; leaky_relu's slope is 0.1")
+    width: int = Field(64, ge=4, le=512, description=STAGES)
+    dropout: BelowOne = Field(0.25, description=AFTER_STAGES)
+    activation: Activation = Field("silu", description=ACTIVATION)
     se_ratio: int = Field(
         2,
         ge=0,
         le=64,
-        description="squeeze-and-excitation in the last stage, channels divided by this; 0 = none",
+        description="squeeze-and-excitation in the last stage: channels divided by this in between; 0: none",
+        json_schema_extra=SQUEEZE,
     )
-    pooling: Literal["avg", "max", "gem", "flatten"] = Field(
-        "flatten",
-        description="the last map as a vector: mean, maximum, GeM (its power learned), or every position",
-    )
+    pooling: Pooling = Field("flatten", description=POOLING, json_schema_extra=GEM)
 
 
 class DenseCnn(_PooledCnn):
+    """A small DenseNet: within a block each convolution takes the outputs of all convolutions before it."""
+
+    source: ClassVar[str] = "Huang et al. 2017, arXiv:1608.06993"
     name: Literal["dense_cnn"] = "dense_cnn"
     width: int = Field(32, ge=4, le=512, description="channels that each convolution adds (growth rate)")
     depth: int = Field(
-        2, ge=1, le=8, description="convolutions of the first dense block; one more in the next two"
+        2, ge=1, le=8, description="convolutions of the first dense block; the other two have one more"
     )
-    dropout: BelowOne = Field(0.2, description="dropout before the classifier")
+    dropout: BelowOne = Field(0.2, description=BEFORE_CLASSIFIER)
 
 
 class _SimpleM(_Cnn):
-    dropout: BelowOne = Field(0.0, description="dropout before the dense layer")
+    """Convolutions without pooling, after which one dense layer takes all positions."""
+
+    source: ClassVar[str] = "An et al. 2020, arXiv:2008.10400"
+    dropout: BelowOne = Field(0.0, description=BEFORE_CLASSIFIER)
 
 
 class SimpleM3(_SimpleM):
+    """3x3 convolutions without pooling or padding; the vote of M3, M5 and M7 is among the best on MNIST."""
+
     name: Literal["simple_m3"] = "simple_m3"
     width: int = Field(
-        32, ge=4, le=512, description="channels of the first convolution; each next has width/2 more"
+        32,
+        ge=4,
+        le=512,
+        description="channels of the first convolution; each of the others has width/2 more than the one before",
     )
     depth: int = Field(10, ge=1, le=20, description="3x3 convolutions")
 
 
 class SimpleM5(_SimpleM):
+    """5x5 convolutions without pooling or padding; the vote of M3, M5 and M7 is among the best on MNIST."""
+
     name: Literal["simple_m5"] = "simple_m5"
     width: int = Field(
-        32, ge=4, le=512, description="channels of the first convolution; each next has width more"
+        32,
+        ge=4,
+        le=512,
+        description="channels of the first convolution; each of the others has width more than the one before",
     )
     depth: int = Field(5, ge=1, le=20, description="5x5 convolutions")
 
 
 class SimpleM7(_SimpleM):
+    """7x7 convolutions without pooling or padding; the vote of M3, M5 and M7 is among the best on MNIST."""
+
     name: Literal["simple_m7"] = "simple_m7"
     width: int = Field(
-        48, ge=4, le=512, description="channels of the first convolution; each next has width more"
+        48,
+        ge=4,
+        le=512,
+        description="channels of the first convolution; each of the others has width more than the one before",
     )
     depth: int = Field(4, ge=1, le=20, description="7x7 convolutions")
 
@@ -166,25 +231,36 @@ class _Listed(_Network):
     """A network of another library, made for photographs of 224x224."""
 
     stem: Literal["small", "standard"] = Field(
-        "small", description="small: the first strided convolution and max-pool keep the resolution"
+        "small",
+        description="the first layers: as published (standard), or with the first strided convolution and max-pooling"
+        " at stride 1, for small images",
     )
     input_size: int | None = Field(
         None,
         ge=8,
         le=1024,
-        description="resize images to this shorter side, pixels; none = only where it must be",
+        description="shorter side in pixels that images are resized to; null: only resized where the network needs it",
     )
-    dropout: BelowOne = Field(0.0, description="dropout before the classifier, besides the network's own")
+    dropout: BelowOne = Field(
+        0.0, description="probability of dropout before the classifier, besides the network's own"
+    )
     pooling: Literal["avg", "max", "gem"] = Field(
-        "avg", description="the last map as a vector: the network's own way (mean), maximum, or GeM"
+        "avg",
+        description="how the last feature maps become a vector: the network's own pooling (a mean), maximum, or GeM",
+        json_schema_extra=GEM,
     )
     bn_gamma_init: Literal["ones", "uniform", "zero_last"] = Field(
         "ones",
-        description="as the network has it, uniform in -0.05..0.05, or 0 in each residual branch's last",
+        description="BatchNorm's initial scale: the network's own, uniform in -0.05..0.05, or 0 in the last BatchNorm"
+        " of each residual branch (zero_last)",
+        json_schema_extra=cite("zero_last: arXiv:1706.02677"),
     )
 
 
 class Torchvision(_Listed):
+    """Any classification network that torchvision lists, without pretrained weights."""
+
+    source: ClassVar[str] = ""
     name: str = Field(
         "torchvision:resnet18", description="torchvision:NAME, a classification model of torchvision"
     )
@@ -201,7 +277,12 @@ class Torchvision(_Listed):
 
 
 class Timm(_Listed):
-    name: str = Field("timm:seresnext26d_32x4d", description="timm:NAME, a model of timm (extra 'timm')")
+    """Any classification network that timm lists, without pretrained weights."""
+
+    source: ClassVar[str] = ""
+    name: str = Field(
+        "timm:seresnext26d_32x4d", description="timm:NAME, a model of timm (needs the extra 'timm')"
+    )
 
     @field_validator("name")
     @classmethod
@@ -224,7 +305,7 @@ def _check_name(value: str, listed: Callable[[], list[str]], complaint: str) -> 
 
 
 def model_kind(name: Any) -> str:
-    """What the union and MODELS call the model of this name: `torchvision:resnet18` is a `torchvision:NAME`."""
+    """The tag of a model's name in the union and in MODELS: that of `torchvision:resnet18` is `torchvision:NAME`."""
     library, colon, _ = str(name).partition(":")
     return f"{library}:NAME" if colon else library
 

@@ -1,8 +1,8 @@
-"""trial.schedule: the learning rate over the training."""
+"""trial.schedule: the learning rate over the training, as a factor of the optimizer's peak learning rate."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,68 +13,98 @@ Factor = Annotated[float, Field(gt=0, le=1)]
 
 
 class _Schedule(Part):
-    warmup_epochs: NonNegative = Field(0.0, description="linear rise from 0 to the first value, in epochs")
+    """The field that every schedule has."""
+
+    warmup_epochs: NonNegative = Field(
+        0.0, description="epochs of a linear rise from 0 to the schedule's first value, before the schedule"
+    )
 
 
 class Constant(_Schedule):
+    """The same learning rate throughout."""
+
+    source: ClassVar[str] = ""
     name: Literal["constant"] = "constant"
 
 
 class Exponential(_Schedule):
+    """An exponential decay, a little at every update."""
+
+    source: ClassVar[str] = "PyTorch's ExponentialLR, stepped at every update"
     name: Literal["exponential"] = "exponential"
-    factor: Factor = Field(0.95, description="what lr is multiplied by in an epoch, a little at every update")
+    factor: Factor = Field(0.95, description="factor of the learning rate from one epoch to the next")
 
 
 class Cosine(_Schedule):
+    """A fall along half a cosine."""
+
+    source: ClassVar[str] = "arXiv:1608.03983, without restarts"
     name: Literal["cosine"] = "cosine"
-    final: Fraction = Field(0.0, description="last multiplier of the learning rate")
+    final: Fraction = Field(0.0, description="factor of the learning rate at the end")
 
 
 class CosineRestarts(_Schedule):
-    """Cosines one after the other (SGDR, arXiv:1608.03983); the end of each is a place for a snapshot."""
+    """Falls along half a cosine, each starting from the peak again (SGDR). Each cycle's end can be a snapshot."""
 
+    source: ClassVar[str] = "arXiv:1608.03983"
     name: Literal["cosine_restarts"] = "cosine_restarts"
-    first: Epochs = Field(10, description="epochs of the first cycle (T_0)")
-    growth: int = Field(1, ge=1, le=10, description="how many times as long each next cycle is (T_mult)")
-    final: Fraction = Field(0.0, description="multiplier of the learning rate that a cycle falls to")
+    first: Epochs = Field(10, description="epochs of the first cycle (T_0 in the paper)")
+    growth: int = Field(
+        1, ge=1, le=10, description="length of each cycle relative to the one before it (T_mult in the paper)"
+    )
+    final: Fraction = Field(0.0, description="factor of the learning rate at the end of a cycle")
 
 
 class OneCycle(_Schedule):
-    """Rise and fall along cosines (Smith and Topin 2019, as in PyTorch's OneCycleLR)."""
+    """One rise and one fall, both along half a cosine."""
 
+    source: ClassVar[str] = "Smith and Topin 2017, arXiv:1708.07120; PyTorch's OneCycleLR in two phases"
     name: Literal["one_cycle"] = "one_cycle"
-    peak_at: Annotated[float, Field(gt=0, lt=1)] = Field(0.3, description="part of the training at the peak")
-    start: Fraction = Field(0.04, description="first multiplier of the learning rate")
-    final: Fraction = Field(0.0, description="last multiplier of the learning rate")
+    peak_at: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.3, description="fraction of the training at which the learning rate peaks"
+    )
+    start: Fraction = Field(0.04, description="factor of the learning rate at the start")
+    final: Fraction = Field(0.0, description="factor of the learning rate at the end")
 
 
 class Triangular(_Schedule):
-    """Up and down in straight lines, again and again (cyclical rates, arXiv:1506.01186)."""
+    """Cycles of a linear rise and a linear fall (cyclical learning rates)."""
 
+    source: ClassVar[str] = "arXiv:1506.01186"
     name: Literal["triangular"] = "triangular"
     cycle: Epochs = Field(4, description="epochs of one rise and fall")
-    peak_at: Annotated[float, Field(gt=0, lt=1)] = Field(0.5, description="part of a cycle at the peak")
-    low: Factor = Field(0.04, description="multiplier of the learning rate where a cycle begins and ends")
-    shrink: Factor = Field(1.0, description="factor of the height of each next triangle (triangular2: 0.5)")
+    peak_at: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.5, description="fraction of a cycle at which the learning rate peaks"
+    )
+    low: Factor = Field(0.04, description="factor of the learning rate where a cycle begins and ends")
+    shrink: Factor = Field(
+        1.0,
+        description="height of each cycle's peak above low, relative to the one before it (triangular2: 0.5)",
+    )
 
 
 class Step(_Schedule):
+    """Sudden falls after given fractions of the training."""
+
+    source: ClassVar[str] = "PyTorch's MultiStepLR"
     name: Literal["step"] = "step"
     milestones: tuple[Fraction, ...] = Field(
-        (0.5, 0.75), description="parts of the training after which lr falls"
+        (0.5, 0.75), description="fractions of the training after which the learning rate falls"
     )
-    factor: Factor = Field(0.1, description="what lr is multiplied by at each")
+    factor: Factor = Field(0.1, description="factor of the learning rate at each milestone")
 
 
 class StepEpochs(_Schedule):
-    """Falls after given epochs, by a factor each; a training that is shorter than a milestone never meets it."""
+    """Sudden falls after given epochs. A training that is shorter than a milestone does not reach that fall."""
 
+    source: ClassVar[str] = ""
     name: Literal["step_epochs"] = "step_epochs"
     milestones: tuple[Annotated[float, Field(ge=0, le=10_000)], ...] = Field(
-        (35.0, 43.0, 48.0), description="finished epochs after which lr falls, the warm-up's among them"
+        (35.0, 43.0, 48.0),
+        description="finished epochs, those of the warm-up included, after which the learning rate falls",
     )
     factors: tuple[Factor, ...] = Field(
-        (0.25,), description="what lr is multiplied by at each milestone; a single one stands for all"
+        (0.25,), description="factor of the learning rate at each milestone; a single one holds for all"
     )
 
     @model_validator(mode="after")
@@ -87,16 +117,22 @@ class StepEpochs(_Schedule):
 
 
 class Plateau(_Schedule):
-    """Falls when the watched loss has not improved for `patience` epochs."""
+    """A fall whenever the monitored loss has not improved for some epochs."""
 
+    source: ClassVar[str] = "PyTorch's ReduceLROnPlateau, relative"
     name: Literal["plateau"] = "plateau"
     monitor: Literal["valid", "train"] = Field(
-        "valid", description="which loss; valid means the training loss where nothing is validated"
+        "valid",
+        description="the loss that is monitored; where nothing is validated, valid means the training loss",
     )
-    patience: int = Field(2, ge=0, description="epochs without improvement that are borne")
-    factor: Annotated[float, Field(gt=0, lt=1)] = Field(0.3, description="what lr is multiplied by")
-    min_delta: BelowOne = Field(1e-4, description="relative improvement that counts")
-    final: Fraction = Field(0.0, description="multiplier of the learning rate below which it does not fall")
+    patience: int = Field(2, ge=0, description="epochs without improvement that are tolerated before a fall")
+    factor: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.3, description="factor of the learning rate at each fall"
+    )
+    min_delta: BelowOne = Field(
+        1e-4, description="smallest improvement that counts, as a fraction of the best loss"
+    )
+    final: Fraction = Field(0.0, description="smallest factor of the learning rate")
 
 
 Schedule = Annotated[

@@ -10,10 +10,14 @@ from tune_digits.config.part import Part, Positive
 
 
 class RowGroups(Part):
+    """Groups of equally many rows, one after the other."""
+
     rows_per_group: int = Field(ge=1, description="every so many consecutive rows are one group (one writer)")
 
 
 class CombinationGroups(Part):
+    """Groups of samples whose targets all agree."""
+
     combination: Literal[True] = Field(
         description="samples with the same class in every target are one group: a fold validates on combinations that "
         "it never trained on"
@@ -40,6 +44,8 @@ GROUPED = ("grouped", "stratified_grouped")  # kinds of folds that keep groups w
 
 
 class Cv(Part):
+    """How rows are divided into folds, and what is scored on them."""
+
     kind: Literal["auto", "stratified", "grouped", "stratified_grouped", "multilabel", "random"] = Field(
         "auto",
         description="how rows are divided into folds: evenly by class (stratified; several targets by their "
@@ -106,6 +112,8 @@ class Cv(Part):
 
 
 class Search(Part):
+    """How many configurations are tried, on which fold, and when a trial is stopped."""
+
     trials: int = Field(24, ge=1, description="configurations to try")
     fold: int = Field(0, ge=0, description="the fold that every trial trains")
     seed: int = Field(0, ge=0, description="of the sampler and of the trials")
@@ -116,6 +124,8 @@ class Search(Part):
 
 
 class Confirm(Part):
+    """Which trials are trained again on other folds with fresh seeds, and how often."""
+
     candidates: int = Field(
         10, ge=1, description="best trials trained again; the baseline and the start points join them"
     )
@@ -124,6 +134,8 @@ class Confirm(Part):
 
 
 class Ensemble(Part):
+    """Which confirmed configurations are trained again on all rows, and how they vote."""
+
     top: int = Field(5, ge=1, description="members: the best confirmed configurations")
     prefer: Literal["confirmed", "out_of_domain"] = Field(
         "confirmed",
@@ -141,13 +153,19 @@ class Ensemble(Part):
 
 
 class Resources(Part):
+    """What one training gets of the machine, and how many run at once."""
+
     cpus_per_trial: float = Field(1, gt=0, description="CPU cores, and threads, of one training")
     gpus_per_trial: float | None = Field(
         None, ge=0, description="fraction of a GPU for one training; none = 1/4 where there is a GPU, else 0"
     )
     max_concurrent: int | None = Field(None, ge=1, description="trainings at once; none = as many as fit")
+    executor: Literal["ray", "inline"] = Field(
+        "ray",
+        description="ray: trainings side by side; inline: in the command's own process, one after the other",
+    )
     fuse: Literal["auto", "never"] = Field(
         "auto",
-        description="folds and seeds of one configuration as one network: auto = where a measurement at the start"
-        " shows it to be faster",
+        description="folds and seeds of one configuration as one network: auto = on a GPU, where a"
+        " measurement at the start shows it to be faster",
     )

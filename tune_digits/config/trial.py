@@ -17,7 +17,7 @@ from tune_digits.config.train import Train
 class TrialConfig(Part):
     """Everything one training needs to know, besides its data, fold and seed.
 
-    Refused are combinations that cannot train, and settings that would silently do nothing at all.
+    Combinations that cannot train are refused, and so are settings that would have no effect.
     """
 
     model: Model = LeanCnn()
@@ -35,7 +35,7 @@ class TrialConfig(Part):
             raise ValueError(
                 f"mix.off_last {self.mix.off_last} leaves none of the {epochs} epochs (train.epochs) to mix in"
             )
-        # a constant rate of 1 is left alone: it may be the end of a searched range
+        # a constant rate of 1 is allowed: it may be the end of a searched range
         falls = self.loss.reduction == "ohem" and self.loss.ohem_decay > 0
         if falls and self.loss.ohem_rate_at(epochs - 1) == 1:
             raise ValueError(
@@ -45,15 +45,16 @@ class TrialConfig(Part):
         if self.augment.augmix_jsd > 0:
             if mixes:
                 raise ValueError(
-                    "augment.augmix_jsd compares views of one image, mix makes one image of two: use one of them"
+                    "augment.augmix_jsd compares augmented versions of one image, but mix makes one image of two: "
+                    "use one of them"
                 )
             if self.augment.backend != "batched":
                 raise ValueError(
-                    "augment.augmix_jsd needs two views of a batch: set augment.backend: batched"
+                    "augment.augmix_jsd needs each batch augmented twice: set augment.backend: batched"
                 )
         if self.train.snapshots and self.schedule.name not in ("cosine_restarts", "triangular"):
             raise ValueError(
-                f"train.snapshots keeps the weights at the ends of cycles, and schedule {self.schedule.name} has "
-                "none: use cosine_restarts or triangular, or leave snapshots out"
+                f"train.snapshots keeps the weights at the end of each cycle, and schedule {self.schedule.name} has "
+                "no cycles: use cosine_restarts or triangular, or leave snapshots out"
             )
         return self

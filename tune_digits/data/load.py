@@ -39,7 +39,10 @@ def load_task(data: DataOptions, cv: Cv, cache_dir: Path | None = None, each: Li
             path = extra.locate(entry, None if data.path is None else Path(data.path).expanduser())
             if stem_of(path) in sets["holdout"] | sets["train"]:
                 raise DataError(f"data.extra names the set {stem_of(path)!r} twice.")
-            sets[entry.role][stem_of(path)] = _read_extra(path, options, task.train, cache_dir)
+            train, what = task.train, "those of the training set have"
+            sets[entry.role][stem_of(path)] = _read_alike(
+                path, options, train.images.shape[1:], train.targets, what, cache_dir
+            )
     return replace(
         task,
         train=extra.joined(task.train, sets["train"], cv),
@@ -66,6 +69,23 @@ def load_unlabelled(
         return READERS[options.format].read_unlabelled(path, shape, targets, options, cache_dir)
 
 
+def load_labelled(
+    path: Path,
+    shape: tuple[int, int, int],
+    targets: tuple[Target, ...],
+    cache_dir: Path | None = None,
+    data: DataOptions = AS_IS,
+) -> Labelled:
+    """Images with labels, of a file or folder of any format, as `load_unlabelled` reads them: the truth to score by.
+
+    Labels are numbered as `targets` numbers their classes. Raises DataError as `load_task` does, for a class that is
+    not among them, and for images of another shape.
+    """
+    path = Path(path)
+    with readable(path):
+        return _read_alike(path, data, shape, targets, "the model was trained on", cache_dir)
+
+
 def _refuse_one_class(train: Labelled, path: str) -> None:
     for target, column in zip(train.targets, train.labels.T, strict=True):
         if len(target.classes) < 2 or column.min() == column.max():
@@ -76,10 +96,18 @@ def _refuse_one_class(train: Labelled, path: str) -> None:
             )
 
 
-def _read_extra(path: Path, options: DataOptions, train: Labelled, cache_dir: Path | None) -> Labelled:
-    own = reading_alike(options, path, channels=train.images.shape[1])
+def _read_alike(
+    path: Path,
+    options: DataOptions,
+    shape: tuple[int, ...],
+    targets: tuple[Target, ...],
+    what: str,
+    cache_dir: Path | None,
+) -> Labelled:
+    """Labelled images (C, H, W) `shape`, with the labels that `targets` has; `what` had that shape, for the message."""
+    own = reading_alike(options, path, channels=shape[0])
     part = READERS[own.format].read(own, cache_dir).train
-    if part.images.shape[1:] != train.images.shape[1:]:
-        own_size, size = ("x".join(map(str, (*i.shape[2:], i.shape[1]))) for i in (part.images, train.images))
-        raise DataError(f"{path} has images of {own_size} pixels, but those of the training set have {size}.")
-    return with_targets(part, train.targets, path)
+    if part.images.shape[1:] != tuple(shape):
+        own_size, size = ("x".join(map(str, (h, w, c))) for c, h, w in (part.images.shape[1:], shape))
+        raise DataError(f"{path} has images of {own_size} pixels, but {what} {size}.")
+    return with_targets(part, targets, path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from dataclasses import replace
@@ -14,42 +13,42 @@ import pandas as pd
 from tune_digits import disk, runs
 from tune_digits.config import Ensemble, TrialConfig
 from tune_digits.data.dataset import Dataset, RowForm, Task
-from tune_digits.data.formats import Data
+from tune_digits.data.fingerprint import hash_array, hash_of
+from tune_digits.data.options import DataOptions
 from tune_digits.ensemble.members import (
     Manifest,
     predict_members,
     vote,
     write_manifest,
+    write_trained_rows,
 )
 from tune_digits.ensemble.pseudo import select_pseudo
 from tune_digits.ensemble.retrain import MemberJob, RetrainData, member_jobs, retrain
 from tune_digits.ensemble.submission import submission_frame, write_submission
 from tune_digits.ensemble.vote import agreement, labels_of
 from tune_digits.errors import RunError
+from tune_digits.execute.executor import Executor
 from tune_digits.learn.metrics import Metric, metric_of, score
 from tune_digits.screen import Progress, Screen
 from tune_digits.study import Study
-from tune_digits.tune.resources import Slots
-from tune_digits.tune.search import training_data
-from tune_digits.tune.store import store
-from tune_digits.tune.trainable import TrainingData
+from tune_digits.tune.training import TrainingData, training_data
 
 
 def choose(
     board: pd.DataFrame, records: list[runs.TrialRecord], plan: Ensemble
-) -> list[tuple[int, dict[str, Any]]]:
-    """The `top` best confirmed trials as (number, configuration tree), best first, with the plan's epochs."""
+) -> list[tuple[int, TrialConfig]]:
+    """The `top` best confirmed trials as (number, configuration), best first, with the plan's epochs."""
     by_number = {r.number: r for r in records}
     if plan.prefer == "out_of_domain":
         board = prefer_out_of_domain(board)
     chosen = []
     for number in board["trial"].head(plan.top):
-        config = TrialConfig.model_validate(by_number[int(number)].config)
+        config = by_number[int(number)].config
         if plan.epochs is not None:
             config = config.model_copy(
                 update={"train": config.train.model_copy(update={"epochs": plan.epochs})}
             )
-        chosen.append((int(number), config.model_dump(mode="json")))
+        chosen.append((int(number), config))
     return chosen
 
 
@@ -70,7 +69,7 @@ def prefer_out_of_domain(board: pd.DataFrame) -> pd.DataFrame:
 
 def far_behind(board: pd.DataFrame, chosen: list[int]) -> list[int]:
     """Those of `chosen` whose confirmed mean is more than three standard errors of the difference under the best's."""
-    best = board.loc[board["confirmed"].idxmax()]
+    best = board.iloc[int(board["confirmed"].argmax())]
     # one fold says nothing of its own error (NaN), so it names nobody
     error = np.hypot(board["confirmed_se"], best["confirmed_se"])
     far = set(board["trial"][best["confirmed"] - board["confirmed"] > 3 * error])
@@ -78,7 +77,7 @@ def far_behind(board: pd.DataFrame, chosen: list[int]) -> list[int]:
 
 
 def build_ensemble(
-    study: Study, run: runs.Run, task: Task, plan: Ensemble, slots: Slots, screen: Screen
+    study: Study, run: runs.Run, task: Task, plan: Ensemble, executor: Executor, screen: Screen
 ) -> dict[str, Any]:
     """Make the ensemble of a run: members, manifest, submission and report. Returns the report."""
     import torch
@@ -98,20 +97,23 @@ def build_ensemble(
         )
     folder = run.ensemble
     started = time.monotonic()
-    data = training_data(task.train, study)
+    metric = metric_of(study.cv, task.targets)
+    data = training_data(task.train, metric)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def train_and_judge(
         title: str, data: TrainingData
     ) -> tuple[list[MemberJob], Manifest, dict[str, Any], np.ndarray]:
-        jobs = member_jobs(configs, plan.seeds, _key(data.images, data.proba))
-        shared = RetrainData(store(data), np.arange(len(data.images)), str(folder.resolve()), slots)
-        retrain(jobs, shared, run, study.resources, screen, title)
-        manifest = _manifest(jobs, task, plan, study.data)
+        jobs = member_jobs(configs, plan.seeds, hash_of([hash_array(data.images), hash_array(data.proba)]))
+        shared = RetrainData(
+            executor.store(data), np.arange(len(data.images)), str(folder.resolve()), executor.slots
+        )
+        retrain(jobs, shared, run, study.resources, executor, screen, title)
+        manifest = _manifest(jobs, task, plan, study.data, metric)
         return (
             jobs,
             manifest,
-            *_judge(manifest, folder, task, metric_of(study.cv, task.targets), device, screen),
+            *_judge(manifest, folder, task, metric, device, screen),
         )
 
     jobs, manifest, figures, test_vote = train_and_judge("retrain", data)
@@ -130,6 +132,7 @@ def build_ensemble(
             )
             jobs, manifest, figures, test_vote = train_and_judge("retrain with pseudo-labels", more)
             rounds.append({"pseudo_labels": len(rows), **figures})
+    write_trained_rows(folder, task.train.images)
     write_manifest(folder, manifest)
     if task.test is not None:
         form = task.submission or manifest.form.of(task.test.ids)
@@ -148,14 +151,9 @@ def build_ensemble(
     return report
 
 
-def _key(*arrays: np.ndarray) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array))
-    return digest.hexdigest()
-
-
-def _manifest(jobs: list[MemberJob], task: Task, plan: Ensemble, data: Data) -> Manifest:
+def _manifest(
+    jobs: list[MemberJob], task: Task, plan: Ensemble, data: DataOptions, metric: Metric
+) -> Manifest:
     channels, height, width = task.train.images.shape[1:]
     return Manifest(
         members=tuple(file for j in jobs for file in j.files),
@@ -165,6 +163,8 @@ def _manifest(jobs: list[MemberJob], task: Task, plan: Ensemble, data: Data) -> 
         tta=plan.tta,
         data=data,
         form=RowForm.wide(task.targets) if task.submission is None else task.submission.form,
+        metric=metric,
+        trained_on=task.train.fingerprint,
     )
 
 

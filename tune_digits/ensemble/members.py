@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,19 +13,24 @@ import numpy as np
 from tune_digits import disk, machine
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import RowForm, Target, head_slices
-from tune_digits.data.formats import Auto, Data
+from tune_digits.data.fingerprint import row_hashes
+from tune_digits.data.formats import Auto
+from tune_digits.data.options import DataOptions
 from tune_digits.ensemble.vote import VOTES
 from tune_digits.errors import RunError
+from tune_digits.learn.metrics import Metric
 
-FORMAT = 2
+FORMAT = 3
+MANIFEST, TRAINED_ROWS = "manifest.json", "trained_rows.npz"
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """What a saved ensemble is: enough to build its networks, read images for them and write a submission.
 
-    shape: (C, H, W). members: file names in the folder. data: how the training images were read.
-    form: how a submission writes the answer for one image.
+    shape: (C, H, W). members: file names in the folder. data: how the training images were read. form: how a submission
+    writes the answer for one image. metric: what the study maximised. trained_on: fingerprint of the labelled data that
+    all members were trained on.
     """
 
     members: tuple[str, ...]
@@ -32,8 +38,10 @@ class Manifest:
     shape: tuple[int, int, int]
     voting: str
     tta: int
-    data: Data
+    data: DataOptions
     form: RowForm
+    metric: Metric
+    trained_on: str
 
     @property
     def heads(self) -> tuple[slice, ...]:
@@ -42,7 +50,7 @@ class Manifest:
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     disk.write_json(
-        folder / "manifest.json",
+        folder / MANIFEST,
         {
             "format": FORMAT,
             "members": list(manifest.members),
@@ -52,6 +60,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
             "tta": manifest.tta,
             "data": manifest.data.reading(),  # no path of the training data
             "submission": asdict(manifest.form),
+            "metric": asdict(manifest.metric),
+            "trained_on": manifest.trained_on,
             **machine.environment(),
         },
     )
@@ -59,7 +69,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def read_manifest(folder: Path) -> Manifest:
     """Raises RunError where `folder` holds no finished ensemble of this format."""
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     if not path.exists():
         raise RunError(
             f"{folder}: no saved ensemble (manifest.json is missing); make one with scripts/ensemble.py"
@@ -79,6 +89,8 @@ def read_manifest(folder: Path) -> Manifest:
             tta=raw["tta"],
             data=Auto.model_validate(raw["data"]),
             form=_row_form(**raw["submission"]),
+            metric=_metric(**raw["metric"]),
+            trained_on=raw["trained_on"],
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path}: damaged ({type(error).__name__}: {error})") from None
@@ -88,6 +100,43 @@ def _row_form(suffixes: list[str], label_columns: list[str], heads: list[list[in
     return RowForm(
         suffixes=tuple(suffixes), label_columns=tuple(label_columns), heads=tuple(map(tuple, heads)), **rest
     )
+
+
+def _metric(name: str, weights: list[float] | None) -> Metric:
+    return Metric(name, None if weights is None else tuple(weights))
+
+
+def find_ensemble(folder: Path) -> Path:
+    """The ensemble's folder that a run's folder or the ensemble's own means. Raises RunError where there is none."""
+    for place in (folder, folder / "ensemble"):
+        if (place / MANIFEST).is_file():
+            return place
+    raise RunError(
+        f"{folder}: no saved ensemble ({MANIFEST} is missing here and in ensemble/); make one with scripts/ensemble.py"
+    )
+
+
+def write_trained_rows(folder: Path, images: np.ndarray) -> None:
+    """Keep which images uint8 (N, C, H, W) the members were trained on with their labels, as a hash each."""
+    with disk.replacing(folder / TRAINED_ROWS) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, rows=np.unique(row_hashes(images)))
+
+
+def refuse_trained_rows(folder: Path, images: np.ndarray, path: Path) -> None:
+    """Raise RunError where the members were trained on some of the images uint8 (N, C, H, W): a score on them is too
+    good. path: where they are from, for the message."""
+    file = folder / TRAINED_ROWS
+    try:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
+            trained = archive["rows"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise RunError(f"{file}: damaged or missing ({error}); make the ensemble again") from None
+    seen = int(np.isin(row_hashes(images), trained).sum())
+    if seen:
+        raise RunError(
+            f"{path}: the ensemble was trained on {seen:,} of these {len(images):,} images, so its score on them says "
+            "nothing. Score it on images that it has not seen; cross-validated scores are in leaderboard.csv"
+        )
 
 
 def save_member(path: Path, model: Any, config: TrialConfig, facts: dict[str, Any]) -> None:
@@ -119,7 +168,7 @@ def load_member(path: Path, manifest: Manifest, device: Any) -> tuple[Any, Trial
         model.load_state_dict(tensors)
     except RuntimeError as error:
         raise RunError(f"{path}: the weights do not fit the manifest: {error}") from None
-    return model.to(device=device, memory_format=torch.channels_last).eval(), config
+    return model.to(device).to(memory_format=torch.channels_last).eval(), config
 
 
 def predict_members(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,16 +12,18 @@ from typing import Any
 import numpy as np
 
 from tune_digits.config import Resources, TrialConfig
+from tune_digits.data.fingerprint import hash_of
 from tune_digits.ensemble.members import save_member
 from tune_digits.errors import RunError
+from tune_digits.execute.executor import Executor, Stored
+from tune_digits.execute.slots import Slots
 from tune_digits.learn.schedule import snapshot_epochs
+from tune_digits.learn.version import TRAINING_VERSION
 from tune_digits.runs import Run
 from tune_digits.screen import Progress, Screen
 from tune_digits.tune.fusing import plan_fusing
-from tune_digits.tune.jobs import run_jobs
-from tune_digits.tune.resources import Slots
-from tune_digits.tune.store import Stored
-from tune_digits.tune.trainable import Part, TrainingData, train_parts
+from tune_digits.tune.given_files import digests_of_given_files
+from tune_digits.tune.training import TrainingData, TrainingPlan, train_plans
 
 # neither the search's seeds nor the confirmation's
 SEEDS = 2_000_003
@@ -31,7 +31,7 @@ SEEDS = 2_000_003
 
 @dataclass(frozen=True, slots=True)
 class MemberJob:
-    """One training. config is a TrialConfig's tree; file is where its last weights go, below the ensemble's folder.
+    """One training. file: where its last weights go, below the ensemble's folder.
 
     snapshots: epoch -> where the weights at its end go, which are a member of their own. A file's name holds a hash
     of everything that decides the weights, so that a file which is there is this member, and a saved state beside
@@ -39,7 +39,7 @@ class MemberJob:
     """
 
     trial: int
-    config: dict[str, Any]
+    config: TrialConfig
     seed: int
     file: str
     snapshots: dict[int, str] = field(default_factory=dict)
@@ -60,19 +60,29 @@ class RetrainData:
     slots: Slots
 
 
-def member_jobs(configs: Sequence[tuple[int, dict[str, Any]]], seeds: int, data_key: str) -> list[MemberJob]:
-    """`seeds` trainings of each (trial, config). data_key: hash of the images, targets and rows."""
+def member_jobs(configs: Sequence[tuple[int, TrialConfig]], seeds: int, data_key: str) -> list[MemberJob]:
+    """`seeds` trainings of each (trial, config). data_key: hash of the images, targets and rows.
+
+    Given files count by their content, not by their name: a file that has changed makes another member.
+    """
     jobs = []
     for trial, config in configs:
-        trained = TrialConfig.model_validate(config)
-        epochs = snapshot_epochs(trained.schedule, trained.train)
+        epochs = snapshot_epochs(config.schedule, config.train)
         for seed in range(seeds):
-            whole = json.dumps([config, seed, data_key], sort_keys=True)
-            key = hashlib.sha256(whole.encode()).hexdigest()[:10]
+            key = hash_of([_by_content(config), seed, data_key, TRAINING_VERSION])[:10]
             stem = f"members/{trial:04d}-seed{seed}-{key}"
             snapshots = {epoch: f"{stem}-epoch{epoch:04d}.safetensors" for epoch in epochs}
             jobs.append(MemberJob(trial, config, seed, f"{stem}.safetensors", snapshots))
     return jobs
+
+
+def _by_content(config: TrialConfig) -> dict[str, Any]:
+    """The configuration's tree, with the hash of its content in place of each given file's name."""
+    contents = digests_of_given_files(config)
+    tree: dict[str, Any] = config.model_dump(mode="json")
+    for part, key in (("model", "init_from"), ("model", "weights"), ("loss", "teacher")):
+        tree[part][key] = contents.get(tree[part][key])
+    return tree
 
 
 def train_members(jobs: tuple[MemberJob, ...], shared: RetrainData) -> None:
@@ -80,12 +90,13 @@ def train_members(jobs: tuple[MemberJob, ...], shared: RetrainData) -> None:
 
     Runs in a worker. Raises RunError where a loss is no longer finite, when all others are saved.
     """
-    config = TrialConfig.model_validate(jobs[0].config)
-    parts = [
-        Part(shared.rows, SEEDS + job.seed, 0, state_file(Path(shared.folder) / job.file)) for job in jobs
+    config = jobs[0].config
+    plans = [
+        TrainingPlan(shared.rows, SEEDS + job.seed, 0, state_file(Path(shared.folder) / job.file))
+        for job in jobs
     ]
     lost = []
-    trained = train_parts(config, shared.training.get(), parts, shared.slots)
+    trained = train_plans(config, shared.training.get(), plans, shared.slots)
     for job, (state, _) in zip(jobs, trained, strict=True):
         last = state.history[-1]
         if math.isfinite(last.train_loss):
@@ -121,7 +132,13 @@ def save(job: MemberJob, config: TrialConfig, state: Any, folder: Path) -> None:
 
 
 def retrain(
-    jobs: Sequence[MemberJob], shared: RetrainData, run: Run, resources: Resources, screen: Screen, title: str
+    jobs: Sequence[MemberJob],
+    shared: RetrainData,
+    run: Run,
+    resources: Resources,
+    executor: Executor,
+    screen: Screen,
+    title: str,
 ) -> None:
     """Train all members whose files are not there yet. Raises RunError where one failed."""
     missing = [job for job in jobs if not (Path(shared.folder) / job.file).exists()]
@@ -133,12 +150,12 @@ def retrain(
         lambda job: job.config,
         (shared.training, shared.rows),
         resources,
-        shared.slots,
+        executor,
         screen,
     )
     failed: list[str] = []
     with screen.watch(progress):
-        for group, result in run_jobs(train_members, groups, shared, shared.slots):
+        for group, result in executor.run_jobs(train_members, groups, shared):
             progress.done += len(group)
             if isinstance(result, Exception):
                 seeds = ", ".join(str(job.seed) for job in group)

@@ -11,7 +11,8 @@ Heads = tuple[slice, ...]
 
 def soft_vote(proba: np.ndarray, heads: Heads) -> np.ndarray:
     """Mean of the members' probabilities: (M, N, K) -> float64 (N, K)."""
-    return proba.mean(axis=0, dtype=np.float64)
+    mean: np.ndarray = proba.mean(axis=0, dtype=np.float64)
+    return mean
 
 
 def hard_vote(proba: np.ndarray, heads: Heads) -> np.ndarray:

@@ -1,12 +1,12 @@
-"""Augmentation per image, with albumentations in processes: any of its pipelines, or the config's own knobs.
+"""Augmentation per image, by albumentations in processes: any of its pipelines, or the configuration's operations.
 
 Import this module only where the backend is asked for: albumentations takes seconds to load.
 
-The knobs mean here what they mean in `augment/`; the transforms that say something else in albumentations are adapted
-in `albumentations_transforms.py`. Stock behaviour is what `augment.pipeline` is for. Between transforms an image is
-uint8 and therefore rounded, and each geometric transform samples anew, where the other backend samples once: rotate,
-shift, zoom and shear are one A.Affine as long as all of them always happen together.
-On small images threads gain nothing: most of the time goes into albumentations' Python, under its one lock.
+The operations mean here what they mean in `augment/`; transforms that differ in albumentations are adapted in
+`albumentations_transforms.py`. For albumentations' own behaviour there is `augment.pipeline`. Between transforms an
+image is uint8 and therefore rounded, and each geometric transform samples again, where the other backend samples once:
+rotate, shift, zoom and shear are one A.Affine as long as all of them are always applied together.
+On small images threads gain nothing: most of the time goes into albumentations' Python code, under Python's one lock.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import math
 import os
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -50,9 +50,9 @@ AFFINE = ("rotate", "shift", "zoom", "shear")
 
 
 def build_pipeline(config: Augment, height: int, width: int, channels: int = 3) -> A.Compose:
-    """The transforms of one (height, width, channels) uint8 image: `config.pipeline`, or else the knobs.
+    """The transforms of one (height, width, channels) uint8 image: `config.pipeline`, or else the operations.
 
-    Of the knobs, `p` also holds for a given pipeline. Raises ConfigError if that pipeline cannot be built.
+    `config.p` also holds for a given pipeline. Raises ConfigError if that pipeline cannot be built.
     """
     if config.pipeline is not None:
         return A.Compose([_deserialize(config.pipeline)], p=config.p)
@@ -93,7 +93,7 @@ def _transforms(config: Augment, height: int, width: int, channels: int) -> list
         found.append(A.GaussianBlur(blur_limit=0, sigma_limit=(1e-3, m["blur"] * side), p=chance["blur"]))
     tones = _tones(m, chance)
     if config.tone_one_of and len(tones) > 1:
-        # Not A.OneOf: it takes the probabilities for weights.
+        # not A.OneOf: it takes the probabilities for weights
         found.append(A.SomeOf(list(tones.values()), n=1))
         tones = {}
     found += [tones[name] for name in ("brightness", "contrast") if name in tones]
@@ -112,12 +112,12 @@ def _transforms(config: Augment, height: int, width: int, channels: int) -> list
     if m["cutout"]:
         found.append(Cutout(size=m["cutout"] * side, p=chance["cutout"]))
     if m["grid_mask"]:
-        found.append(GridMask(part=m["grid_mask"], p=chance["grid_mask"]))
+        found.append(GridMask(side=m["grid_mask"], p=chance["grid_mask"]))
     return found
 
 
 def _affine(config: Augment, m: dict[str, float], chance: dict[str, float]) -> list[A.Affine]:
-    """One transform, or one for each operation where they do not always happen together."""
+    """One transform, or one for each operation where they are not always applied together."""
     on = [name for name in AFFINE if m[name]]
     together = not (config.randaugment_n or config.augmix) and all(chance[name] == 1 for name in on)
     if together:
@@ -141,8 +141,8 @@ def _affine(config: Augment, m: dict[str, float], chance: dict[str, float]) -> l
 
 
 def _tones(m: dict[str, float], chance: dict[str, float]) -> dict[str, A.BasicTransform]:
-    """Brightness, contrast and gamma, as far as they are on."""
-    made = {
+    """Those of brightness, contrast and gamma that are on."""
+    made: dict[str, Callable[[], Any]] = {
         # by_max: of the full range, and not of the image's mean
         "brightness": lambda: A.RandomBrightnessContrast(
             brightness_limit=_about(0, m["brightness"]),
@@ -150,7 +150,7 @@ def _tones(m: dict[str, float], chance: dict[str, float]) -> dict[str, A.BasicTr
             brightness_by_max=True,
             p=chance["brightness"],
         ),
-        # ColorJitter's contrast is about the image mean, RandomBrightnessContrast's about 0.
+        # ColorJitter's contrast is about the mean of the image, RandomBrightnessContrast's about 0
         "contrast": lambda: A.ColorJitter(
             contrast=_about(1, m["contrast"]), **_still("contrast"), p=chance["contrast"]
         ),
@@ -162,8 +162,13 @@ def _tones(m: dict[str, float], chance: dict[str, float]) -> dict[str, A.BasicTr
 
 
 def _still(changed: str) -> dict[str, tuple[float, float]]:
-    """What ColorJitter shall leave alone, which is all but `changed`."""
-    still = {"brightness": (1, 1), "contrast": (1, 1), "saturation": (1, 1), "hue": (0, 0)}
+    """The limits of ColorJitter that leave everything but `changed` as it is."""
+    still: dict[str, tuple[float, float]] = {
+        "brightness": (1, 1),
+        "contrast": (1, 1),
+        "saturation": (1, 1),
+        "hue": (0, 0),
+    }
     return {name: limits for name, limits in still.items() if name != changed}
 
 
@@ -173,7 +178,7 @@ def check_pipeline(config: Augment, channels: int, height: int, width: int) -> N
         return
     pipeline = build_pipeline(config, height, width, channels)
     shape = (height, width, channels)
-    for seed in range(8):  # several: a step may run with probability p only
+    for seed in range(8):  # several: a step with a probability does not run each time
         pipeline.set_random_seed(seed)
         try:
             out = pipeline(image=np.zeros(shape, np.uint8))["image"]
@@ -191,8 +196,8 @@ def augment_batches(
 ) -> Iterator[Tensor]:
     """Augmented batches float32 (B, C, H, W) in [0, 1] of images uint8 (N, C, H, W) on the CPU, in order.
 
-    Each of `index_batches` is int64 (B,). The result depends on `seed` and not on `workers`, the number of processes
-    at work; with 1 it is this one. OpenCV's own threads are switched off: on small images they only get in the way.
+    Each of `index_batches` is int64 (B,). The result depends on `seed`, not on `workers`, the number of processes; with
+    1 there is no further process. OpenCV's own threads are switched off: on small images they only cost time.
     """
     if is_identity(config, images.shape[1]):
         yield from (images[index].float().div_(255) for index in index_batches)
@@ -200,10 +205,10 @@ def augment_batches(
     cv2.setNumThreads(0)
     chunks_of: deque[int] = deque()
 
-    # Both ways arrays, which travel through a pipe: tensors would need room in /dev/shm.
+    # arrays in both directions, which go through a pipe: tensors would need room in /dev/shm
     def tasks() -> Iterator[tuple[np.ndarray, tuple[int, ...]]]:
         for number, index in enumerate(index_batches):
-            chunks = index.split(CHUNK)
+            chunks = torch.split(index, CHUNK)
             chunks_of.append(len(chunks))
             yield from ((chunk.numpy(), (seed, number, i)) for i, chunk in enumerate(chunks))
 
@@ -216,7 +221,7 @@ def augment_batches(
                 sampler=tasks(),
                 collate_fn=np.asarray,
                 num_workers=0 if workers == 1 else workers,
-                generator=torch.Generator(),  # or it would draw from PyTorch's global numbers
+                generator=torch.Generator(),  # or it would draw from PyTorch's global generator
             )
         )
     for first in done:
@@ -225,7 +230,7 @@ def augment_batches(
 
 
 class _Augmented(Dataset[np.ndarray]):
-    """Its items, uint8 (n, H, W, C), are asked for by rows (n,) and the entropy of their random numbers."""
+    """Items are augmented images uint8 (n, H, W, C), asked for by their rows (n,) and the entropy of their numbers."""
 
     def __init__(self, images: Tensor, config: Augment) -> None:
         channels, height, width = images.shape[1:]
@@ -247,7 +252,7 @@ def _about(centre: float, magnitude: float) -> tuple[float, float]:
 
 
 def _deserialize(pipeline: dict[str, Any]) -> Any:
-    """A.from_dict, but what it only warns of (a misspelt argument, a missing p) is an error here."""
+    """A.from_dict, with its warnings (a misspelt argument, a missing p) as errors."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
@@ -263,7 +268,7 @@ def _deserialize(pipeline: dict[str, Any]) -> Any:
 
 
 def _nodes(node: Any) -> list[Any]:
-    """The pipeline and all that is in it, parents first."""
+    """The pipeline and all transforms in it, parents first."""
     children = node.transforms if isinstance(node, A.BaseCompose) else ()
     return [node, *(inner for child in children for inner in _nodes(child))]
 

@@ -1,15 +1,17 @@
-"""The transforms of albumentations that had to be adapted, or are missing, for its backend to mean what `augment/` does.
+"""Transforms for the albumentations backend where albumentations has none with the distribution of `augment/`.
+
+What albumentations 2.0 does instead:
 
 Affine            truncates shifts to whole pixels: a shift of 0.1 of 28 pixels loses 43 % of its variance
-ElasticTransform  displaces by a size that depends on the image's, and twice as far at the border
-GridDistortion    has cells of whole pixels with a rest, and repeats a pixel at each line: no identity at limit 0
+ElasticTransform  displaces by an amount that depends on the image's size, and twice as far at the border
+GridDistortion    has cells of whole pixels with a remainder, and repeats a pixel at each line: no identity at limit 0
 OpticalDistortion has its centre half a pixel off
-Perspective       moves corners inwards alone
-RandomGamma       draws the exponent, not its logarithm, evenly: darkening would be the rule
-CoarseDropout     draws the two sides apart and keeps its holes whole inside the image
-GridDropout       draws whole pixels and holds the squares' part fixed
-ColorJitter's hue turns in HSV, in steps of 2 degrees
-AugMix            is not there any more
+Perspective       moves corners inwards only
+RandomGamma       draws the exponent uniformly, not its logarithm: most images would become darker
+CoarseDropout     draws the two sides separately and keeps its holes entirely inside the image
+GridDropout       draws whole pixels and has a fixed fraction of squares
+ColorJitter       rotates the hue in HSV, in steps of 2 degrees
+AugMix            is no longer included
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ class SubpixelAffine(A.Affine):
 
 
 class CornerPerspective(A.Perspective):
-    """A.Perspective that reads each corner at a place moved by up to scale[1] of the sides in any direction."""
+    """A.Perspective that reads each corner displaced by up to scale[1] of the sides in any direction."""
 
     def get_params_dependent_on_data(self, params: Params, data: Params) -> Params:
         height, width = params["shape"][:2]
@@ -102,7 +104,7 @@ class LogGamma(A.RandomGamma):
 
 
 class LinearHue(A.ImageOnlyTransform):
-    """Turn YIQ's colour plane of an RGB image by up to +-limit of a circle, as `colour_matrix` does."""
+    """Rotate YIQ's colour plane of an RGB image by up to +-limit of a circle, as `colour_matrix` does."""
 
     def __init__(self, limit: float = 0.1, p: float = 0.5):
         super().__init__(p=p)
@@ -112,11 +114,12 @@ class LinearHue(A.ImageOnlyTransform):
         return {"hue": self.py_random.uniform(-self.limit, self.limit)}
 
     def apply(self, img: np.ndarray, hue: float, **params: Any) -> np.ndarray:
-        return cv2.transform(img, colour_matrix(None, torch.tensor([hue]))[0].numpy())
+        changed: np.ndarray = cv2.transform(img, colour_matrix(None, torch.tensor([hue]))[0].numpy())
+        return changed
 
 
 class WhiteNoise(A.GaussNoise):
-    """A.GaussNoise of mean 0 that reaches every pixel, in each channel by itself."""
+    """A.GaussNoise of mean 0 that changes every pixel, independently in each channel."""
 
     def get_params_dependent_on_data(self, params: Params, data: Params) -> Params:
         image = data["image"]
@@ -124,7 +127,8 @@ class WhiteNoise(A.GaussNoise):
         return {"noise_map": self.random_generator.standard_normal(image.shape, dtype=np.float32) * sigma}
 
     def apply(self, img: np.ndarray, noise_map: np.ndarray, **params: Any) -> np.ndarray:
-        return np.rint(np.clip(img + noise_map, 0, 255)).astype(np.uint8)
+        noisy: np.ndarray = np.rint(np.clip(img + noise_map, 0, 255))
+        return noisy.astype(np.uint8)
 
 
 class Cutout(A.ImageOnlyTransform):
@@ -137,7 +141,7 @@ class Cutout(A.ImageOnlyTransform):
     def get_params_dependent_on_data(self, params: Params, data: Params) -> Params:
         half = self.py_random.uniform(0, self.size) / 2
         centres = [self.py_random.uniform(0, side) for side in params["shape"][:2]]
-        # A pixel belongs to the square if its centre does.
+        # a pixel belongs to the square if its centre does
         return {"box": [(_pixel(c - half), _pixel(c + half)) for c in centres]}
 
     def apply(self, img: np.ndarray, box: list[tuple[int, int]], **params: Any) -> np.ndarray:
@@ -148,29 +152,31 @@ class Cutout(A.ImageOnlyTransform):
 
 
 class GridMask(A.ImageOnlyTransform):
-    """Set to 0 the squares of a grid, with sides of up to `part` of the grid's unit (arXiv:2001.04086)."""
+    """Set to 0 the squares of a grid, with sides of up to the fraction `side` of the grid's unit (arXiv:2001.04086)."""
 
-    def __init__(self, part: float = 0.5, p: float = 0.5):
+    def __init__(self, side: float = 0.5, p: float = 0.5):
         super().__init__(p=p)
-        self.part = part
+        self.side = side
 
     def get_params_dependent_on_data(self, params: Params, data: Params) -> Params:
         shape = params["shape"][:2]
-        unit = self.py_random.uniform(*(part * min(shape) for part in GRID_MASK_UNIT))
-        side = self.py_random.uniform(0, self.part) * unit
+        unit = self.py_random.uniform(*(fraction * min(shape) for fraction in GRID_MASK_UNIT))
+        side = self.py_random.uniform(0, self.side) * unit
         starts = [self.py_random.uniform(0, unit) for _ in shape]
         pairs = zip(shape, starts, strict=True)
         rows, columns = (np.mod(np.arange(length) + 0.5 - start, unit) < side for length, start in pairs)
         return {"keep": ~(rows[:, None] & columns)}
 
     def apply(self, img: np.ndarray, keep: np.ndarray, **params: Any) -> np.ndarray:
-        return img * (keep if img.ndim == 2 else keep[..., None])
+        kept: np.ndarray = img * (keep if img.ndim == 2 else keep[..., None])
+        return kept
 
 
 class AugMix(A.BaseCompose):
-    """The image mixed with chains of n of the transforms each, or of 1 to 3 where n is 0 (arXiv:1912.02781).
+    """The image mixed with chains of n transforms each, or of 1 to 3 where n is 0 (arXiv:1912.02781).
 
-    Weights are drawn as in `augment.draw`: flat Dirichlet among the chains, uniform between them and the image.
+    Weights are drawn as in `augment.draw`: from a flat Dirichlet distribution among the chains, uniformly between them
+    and the image.
     """
 
     def __init__(self, transforms: list[Any], chains: int = 3, n: int = 0, p: float = 1):

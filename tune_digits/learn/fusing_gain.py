@@ -1,4 +1,4 @@
-"""Whether it pays to fuse trainings on the device at hand: measured, with the training's own loop."""
+"""How much faster fused trainings are on this device, measured with the training's own loop."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import numpy as np
 import torch
 
 from tune_digits.config import TrialConfig
-from tune_digits.learn.batches import DeviceData
+from tune_digits.learn.device import DeviceData
 from tune_digits.learn.fit import fit, start_training
-from tune_digits.learn.fused import Member, fit_fused
+from tune_digits.learn.fused import fit_fused
+from tune_digits.learn.loop import Training
 
-WORTH = 1.1  # a gain below is not worth that several trainings end, or are lost, together
+WORTH = 1.1  # for less it is not worth it that several trainings end, or are lost, together
 ROUNDS = 3  # the first warms up
 
 
@@ -21,8 +22,8 @@ def fusing_gain(
 ) -> float:
     """How many times as fast `networks` trainings are as one network, against one after the other.
 
-    images uint8 (N, C, H, W), the same as data's; rows int64 (n,) to train on. Takes a few steps of each way in turns
-    and changes nothing; 0 where the device has not the memory.
+    images: uint8 (N, C, H, W), the same as data's; rows: int64 (n,) to train on. Takes a few steps of each way in turns
+    on states of its own. 0 where the device's memory is too small.
     """
     device = data.images.device
     # a CPU's step is long and even, a GPU's short
@@ -34,14 +35,13 @@ def fusing_gain(
     short = config.model_copy(update={"train": train})
     classes, on_device = data.targets.shape[1], torch.from_numpy(np.array(few)).to(device)
 
-    def member(seed: int) -> Member:
-        state = start_training(short, images, few, classes, seed, 0, device)
-        return Member(state, on_device, seed, 0)
+    def training(seed: int) -> Training:
+        return Training(start_training(short, images, few, classes, seed, 0, device), on_device, seed)
 
-    one = member(0)
+    one = training(0)
     alone = fit(one.state, short, data, one.rows, seed=0)
     try:
-        together = fit_fused([member(seed) for seed in range(networks)], short, data)
+        together = fit_fused([training(seed) for seed in range(networks)], short, data)
         seconds = [(next(alone).seconds, next(together)[0].seconds) for _ in range(ROUNDS)]
     except torch.OutOfMemoryError:
         return 0.0
@@ -51,7 +51,10 @@ def fusing_gain(
 def best_number(
     config: TrialConfig, images: np.ndarray, data: DeviceData, rows: np.ndarray, most: int
 ) -> tuple[int, dict[int, float]]:
-    """How many trainings to fuse, 1 = none, and the gains by the numbers tried: 2, 4, 8 ... `most`, while they grow."""
+    """How many trainings to fuse (1 = none), and the gain of each number that was tried.
+
+    Tried are 2, 4, 8 and so on up to `most`, as long as the gain grows.
+    """
     gains: dict[int, float] = {}
     networks = 1
     while networks < most:

@@ -1,63 +1,200 @@
-"""What the epochs of one training have in common, whether it is trained by itself or fused with others."""
+"""The training loop: the steps of an epoch, what is done after an epoch, and its report.
+
+It trains G networks that take every step together: one in `fit`, several of one configuration in `fused`. `Networks` is
+what these two do differently; everything else is here.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tune_digits.config import TrialConfig
-from tune_digits.learn import mix
-from tune_digits.learn.batches import Batch, DeviceData, batches
+from tune_digits.learn import mix, seeds
+from tune_digits.learn.batches import Batch, batches
+from tune_digits.learn.device import DeviceData, autocast
 from tune_digits.learn.ema import refresh_batchnorm, swa_begins, swa_update
-from tune_digits.learn.predict import use_bfloat16
-from tune_digits.learn.state import TrainState, derive_seed
+from tune_digits.learn.epoch import EpochReport, is_over
+from tune_digits.learn.metrics import ACCURACY, Metric, score
+from tune_digits.learn.optim import set_lr
+from tune_digits.learn.predict import predict_logits, softmax_heads
+from tune_digits.learn.schedule import multiplier, snapshot_epochs, watched
+from tune_digits.learn.state import TrainState
 
-# SWA's BatchNorm statistics are of this many training images: enough for a mean, and a small part of an epoch
+# BatchNorm's statistics for SWA are computed from this many training images: enough for a mean, little of an epoch
 REFRESH_IMAGES = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Loop:
-    """What the epochs of one training share. class_counts: float32 (K,), of the training rows; seeds: seed and fold."""
+class Setup:
+    """What the trainings of one loop share. workers: processes of the albumentations backend."""
 
-    state: TrainState
     config: TrialConfig
     data: DeviceData
+    metric: Metric = ACCURACY
+    workers: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Training:
+    """One training: the state that it changes, its rows int64 (n,) of the data, and what seeds it.
+
+    valid_rows: int64 (m,), the rows that it is validated on after each epoch; None = no validation.
+    """
+
+    state: TrainState
     rows: Tensor
-    class_counts: Tensor
-    seeds: tuple[int, int]
-    workers: int
+    seed: int
+    fold: int = 0
+    valid_rows: Tensor | None = None
 
-    @property
-    def steps(self) -> int:
+    def steps(self, batch_size: int) -> int:
         """Weight updates in an epoch."""
-        return math.ceil(len(self.rows) / self.config.train.batch_size)
+        return math.ceil(len(self.rows) / batch_size)
 
-    def batches(self, epoch: int, purpose: int, rows: Tensor) -> Iterator[Batch]:
-        """One pass over `rows`; purpose keeps the random numbers of an epoch's passes apart."""
-        mixes = mix.is_active(self.config.mix, epoch, self.config.train.epochs)
-        seed = derive_seed(*self.seeds, epoch, purpose)
-        return batches(self.data, rows, self.config, seed, mixes=mixes, workers=self.workers)
-
-    def autocast(self) -> torch.autocast:
-        device = self.data.images.device
-        enabled = use_bfloat16(self.config.train.precision, device)
-        return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+    def seed_of(self, epoch: int, purpose: int) -> int:
+        """The seed of one kind of random numbers (`seeds.TRAINING`, ...) in `epoch`, counted from 0."""
+        return seeds.derive_seed(self.seed, self.fold, epoch, purpose)
 
 
-def average_epoch(loop: Loop, epoch: int) -> None:
-    """Where SWA has begun, take the weights at an epoch's end into its average, and give that its own statistics."""
-    state, train = loop.state, loop.config.train
-    if epoch + 1 < swa_begins(train.epochs, train.swa_start):
+class Networks(Protocol):
+    """The networks of G trainings, which take every step together."""
+
+    optimizer: torch.optim.Optimizer
+
+    def epoch(self, epoch: int) -> AbstractContextManager[None]:
+        """A context for the steps of `epoch` (from 0): training mode, dropout seeded for this epoch."""
+
+    def losses(self, batches: Sequence[Batch], epoch: int) -> Tensor:
+        """float32 (G,): what each network minimises on its batch, with gradients."""
+
+    def clip(self, largest: float) -> None:
+        """Scale down each network's gradients where their norm is larger than `largest`."""
+
+    def after_update(self, step: int) -> None:
+        """Let moving averages and centers follow the weights of update number `step` (from 0)."""
+
+
+def run_epochs(
+    networks: Networks, trainings: Sequence[Training], setup: Setup
+) -> Iterator[list[EpochReport]]:
+    """Train until every training `is_over`, yielding after each epoch the last report of each, in order.
+
+    All trainings have the same number of steps in an epoch and stand at the same epoch. One whose loss is no longer
+    finite stays among the others, and its last report is yielded again. seconds: the time of all divided by G.
+    """
+    train = setup.config.train
+    while not all(is_over(t.state.history, train) for t in trainings):
+        epoch = max(len(t.state.history) for t in trainings)
+        started = time.perf_counter()
+        losses, lr = _train_epoch(networks, trainings, setup, epoch)
+        for training in trainings:
+            _average_epoch(training, setup, epoch)
+        seconds = (time.perf_counter() - started) / len(trainings)
+        for training, loss in zip(trainings, losses, strict=True):
+            if not is_over(training.state.history, train):
+                _end_epoch(training, setup, epoch, loss, lr, seconds)
+        yield [t.state.history[-1] for t in trainings]
+
+
+def _train_epoch(
+    networks: Networks, trainings: Sequence[Training], setup: Setup, epoch: int
+) -> tuple[list[float], float]:
+    """One pass of each training over its rows: the mean losses, and the learning rate of the last update."""
+    config, first = setup.config, trainings[0]
+    steps = first.steps(config.train.batch_size)
+    total_steps = steps * config.train.epochs
+    history = watched(config.schedule, first.state.history)
+    totals = torch.zeros(len(trainings), device=first.rows.device)
+    lr = 0.0
+    passes = [_batches(training, setup, epoch, seeds.TRAINING, training.rows) for training in trainings]
+    with networks.epoch(epoch):
+        for step, together in enumerate(zip(*passes, strict=True), start=first.state.step):
+            lr = config.optimizer.lr * multiplier(config.schedule, step, steps, total_steps, history)
+            set_lr(networks.optimizer, lr)
+            networks.optimizer.zero_grad(set_to_none=True)
+            losses = networks.losses(together, epoch)
+            torch.autograd.backward(losses.sum())
+            if config.optimizer.clip_norm > 0:
+                networks.clip(config.optimizer.clip_norm)
+            networks.optimizer.step()
+            networks.after_update(step)
+            for training in trainings:
+                training.state.step += 1
+            totals += losses.detach() * _sizes(together)
+    means = [total / len(t.rows) for total, t in zip(totals.tolist(), trainings, strict=True)]
+    return means, lr
+
+
+def _sizes(together: Sequence[Batch]) -> int | Tensor:
+    """The batches' numbers of samples: one where they are alike, else (G,)."""
+    sizes = [len(batch.targets) for batch in together]
+    # a number does not have to travel to a GPU, which would wait for it
+    return sizes[0] if len(set(sizes)) == 1 else torch.tensor(sizes, device=together[0].targets.device)
+
+
+def _batches(training: Training, setup: Setup, epoch: int, purpose: int, rows: Tensor) -> Iterator[Batch]:
+    """One pass over `rows` with the random numbers of this purpose."""
+    mixes = mix.is_active(setup.config.mix, epoch, setup.config.train.epochs)
+    seed = training.seed_of(epoch, purpose)
+    return batches(setup.data, rows, setup.config, seed, mixes=mixes, workers=setup.workers)
+
+
+def _average_epoch(training: Training, setup: Setup, epoch: int) -> None:
+    """Once SWA has begun, include the weights at the end of this epoch in its average, and renew its statistics."""
+    state, rows, train = training.state, training.rows, setup.config.train
+    if state.swa is None or epoch + 1 < swa_begins(train.epochs, train.swa_start):
         return
     swa_update(state.swa, state.current_model, state.averaged)
     state.averaged += 1
-    generator = torch.Generator(loop.rows.device).manual_seed(derive_seed(*loop.seeds, epoch, 2))
-    order = torch.randperm(len(loop.rows), generator=generator, device=loop.rows.device)
-    some = loop.batches(epoch, 3, loop.rows[order[:REFRESH_IMAGES]])
-    with loop.autocast():
+    generator = torch.Generator(rows.device).manual_seed(training.seed_of(epoch, seeds.SWA_ROWS))
+    order = torch.randperm(len(rows), generator=generator, device=rows.device)
+    some = _batches(training, setup, epoch, seeds.SWA_BATCHES, rows[order[:REFRESH_IMAGES]])
+    with autocast(train.precision, rows.device):
         refresh_batchnorm(state.swa, (batch.images for batch in some))
+
+
+def _end_epoch(training: Training, setup: Setup, epoch: int, loss: float, lr: float, seconds: float) -> None:
+    """Validate the weights, add the report to the history, and keep a snapshot at the end of a schedule's cycle."""
+    state, started = training.state, time.perf_counter()
+    valid_loss = value = None
+    if training.valid_rows is not None:
+        valid_loss, value = evaluate(state, setup.config, setup.data, training.valid_rows, setup.metric)
+    report = EpochReport(
+        epoch=epoch + 1,
+        train_loss=loss,
+        valid_loss=valid_loss,
+        score=value if math.isfinite(loss) or value is None else 0.0,
+        lr=lr,
+        seconds=seconds,
+        valid_seconds=time.perf_counter() - started,
+        images_per_second=len(training.rows) / seconds,
+    )
+    state.history.append(report)
+    if report.epoch in snapshot_epochs(setup.config.schedule, setup.config.train):
+        state.take_snapshot(report.epoch)
+
+
+def evaluate(
+    state: TrainState, config: TrialConfig, data: DeviceData, rows: Tensor, metric: Metric
+) -> tuple[float, float]:
+    """(cross-entropy, score) on `rows`, int64 (n,), of the weights that are kept: averaged ones where there are any."""
+    train = config.train
+    logits = predict_logits(
+        state.best_model, data.images, rows, precision=train.precision, layout=train.layout
+    )
+    targets = data.targets[rows]
+    cross_entropy = sum(
+        (-(targets[:, h] * logits[:, h].log_softmax(1)).sum(1).mean()).item() for h in data.heads
+    ) / len(data.heads)
+    labels = np.stack([targets[:, h].argmax(1).cpu().numpy() for h in data.heads], axis=1)
+    proba = softmax_heads(logits, data.heads).cpu().numpy()
+    return cross_entropy, score(metric, proba, labels, data.heads)

@@ -1,6 +1,7 @@
 """Losses on class probabilities, one number per sample, and how a batch of them becomes one number.
 
-Shape letters: B batch, K class columns (of one head in LOSSES, of all heads elsewhere), D features.
+A head is the class columns of one target. Shape letters: B batch, K class columns (of one head in LOSSES, of all heads
+elsewhere), D features.
 """
 
 from __future__ import annotations
@@ -13,18 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tune_digits.config import (
-    CrossEntropy,
-    Focal,
-    GeneralizedCrossEntropy,
-    Loss,
-    SymmetricCrossEntropy,
-    TrialConfig,
-)
+from tune_digits.config import TrialConfig
+from tune_digits.config.loss import CrossEntropy, Focal, GeneralizedCrossEntropy, Loss, SymmetricCrossEntropy
 
 
 def smooth(targets: Tensor, eps: float) -> Tensor:
-    """Targets (B, K) with the part `eps` in [0, 1) spread evenly over the K classes (arXiv:1512.00567)."""
+    """Targets (B, K) with the fraction `eps`, in [0, 1), spread evenly over the K classes (arXiv:1512.00567).
+
+    >>> smooth(torch.tensor([[0.0, 1.0]]), 0.2)
+    tensor([[0.1000, 0.9000]])
+    """
     return targets if eps == 0 else targets * (1 - eps) + eps / targets.shape[1]
 
 
@@ -50,8 +49,8 @@ def focal(logits: Tensor, targets: Tensor, config: Focal) -> Tensor:
 def symmetric_cross_entropy(logits: Tensor, targets: Tensor, config: SymmetricCrossEntropy) -> Tensor:
     """-alpha sum q log p - beta sum p log q, for labels that may be wrong (Wang et al. 2019, arXiv:1908.06112).
 
-    log q is clamped at config.log_zero (the paper's A, -4), so targets under exp(-4) = 0.018 count as 0. The
-    second term is bounded, so wrong labels pull less: with one-hot targets it is -A (1 - p of the label).
+    log q is clamped at config.log_zero (the paper's A, -4), so that targets under exp(-4) = 0.018 count as 0. The
+    second term is bounded, which limits the effect of wrong labels: with one-hot targets it is -A (1 - p of the label).
     """
     reverse = -(logits.softmax(1) * targets.log().clamp_min(config.log_zero)).sum(1)
     return config.alpha * F.cross_entropy(logits, targets, reduction="none") + config.beta * reverse
@@ -60,8 +59,8 @@ def symmetric_cross_entropy(logits: Tensor, targets: Tensor, config: SymmetricCr
 def generalized_cross_entropy(logits: Tensor, targets: Tensor, config: GeneralizedCrossEntropy) -> Tensor:
     """sum t (1 - p^q) / q, between cross-entropy and absolute error (Zhang and Sabuncu 2018, arXiv:1805.07836).
 
-    For labels that may be wrong. t are the targets; the limit of q to 0 is cross-entropy, q = 1 gives 1 - p of
-    the label, which is the mean absolute error halved. Without the paper's truncation.
+    For labels that may be wrong. t are the targets. The limit of q -> 0 is cross-entropy; q = 1 gives 1 - p of the
+    label, which is half the absolute error. Without the paper's truncation.
     """
     return -(targets * torch.expm1(config.q * logits.log_softmax(1)) / config.q).sum(1)
 
@@ -78,9 +77,9 @@ LOSSES: dict[str, Callable[[Tensor, Tensor, Any], Tensor]] = {
 
 
 def class_weights(config: Loss, counts: Tensor | None, heads: tuple[slice, ...]) -> Tensor | None:
-    """float32 (K,): what a sample of each class counts; None where all count alike.
+    """float32 (K,): the weight of a sample of each class; None where all weigh the same.
 
-    counts: float (K,), rows of each class in the training part; a class without rows counts as if it had one.
+    counts: float (K,), training rows of each class; a class without rows counts as if it had one.
     For a head with n_k rows of class k, N rows and K classes:
       inverse   N / (K n_k), scikit-learn's "balanced": a training row weighs 1 on average
       balanced  proportional to (1 - beta) / (1 - beta^n_k), adding up to K (Cui et al. 2019, arXiv:1901.05555)
@@ -118,12 +117,11 @@ def loss_per_sample(
 ) -> Tensor:
     """The configured loss, the weighted mean over the heads: logits and targets (B, K) -> float32 (B,).
 
-    targets: probabilities >= 0 that add up to 1 within each head. Logits of any float type; the loss itself
-    is computed in float32, also under autocast. class_counts: float (K,), see `class_weights`; a soft target
-    weighs what its classes weigh on average, sum q_k w_k, before smoothing; distillation is not weighted. A
-    batch's mean divides by B, not by the sum of weights. teacher: float (B, K), the teacher's probabilities
-    (`teacher.read_teacher`) of the same samples, mixed alike; given if and only if config.teacher_weight > 0.
-    Center loss is added by the caller.
+    logits: of any float type; the loss itself is computed in float32, also under autocast. targets: probabilities
+    >= 0 that add up to 1 within each head. class_counts: float (K,), see `class_weights`; the weight of a soft target
+    is the mean weight of its classes, sum q_k w_k, before smoothing; distillation is not weighted. The mean of a batch
+    divides by B, not by the sum of weights. teacher: float (B, K), a teacher's probabilities for the same samples,
+    mixed in the same way; given if and only if config.teacher_weight > 0. The caller adds center loss.
     """
     loss = LOSSES[config.name]
     logits, targets = logits.float(), targets.float()
@@ -140,11 +138,11 @@ def loss_per_sample(
     if not config.head_weights:
         return torch.stack(per_head).mean(0)
     total = sum(config.head_weights)
-    shares = [value * (w / total) for value, w in zip(per_head, config.head_weights, strict=True)]
-    return torch.stack(shares).sum(0)
+    weighted = [value * (w / total) for value, w in zip(per_head, config.head_weights, strict=True)]
+    return torch.stack(weighted).sum(0)
 
 
-def of_views(
+def loss_of_views(
     logits: Tensor,
     targets: Tensor,
     config: TrialConfig,
@@ -153,39 +151,41 @@ def of_views(
     class_counts: Tensor | None = None,
     teacher: Tensor | None = None,
 ) -> Tensor:
-    """As `loss_per_sample`, of logits (V B, K): V = 1, or 3 with the Jensen-Shannon consistency of the views.
+    """As `loss_per_sample`, for logits (V B, K) of V = 1 view of each sample, or of V = 3 for augmix_jsd > 0.
 
-    Of three views of each image the plain one comes first, and has the label's loss to itself.
+    Of three views the plain images come first. The configured loss is theirs alone; the Jensen-Shannon divergence of
+    the three is added.
     """
     size = len(targets)
     each = loss_per_sample(
         logits[:size], targets, config.loss, heads, class_counts=class_counts, teacher=teacher
     )
     if config.augment.augmix_jsd > 0:
-        each = each + config.augment.augmix_jsd * jsd_consistency(*logits.split(size), heads)
+        plain, first, second = torch.split(logits, size)
+        each = each + config.augment.augmix_jsd * jsd_consistency(plain, first, second, heads)
     return each
 
 
 def distillation(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """T^2 KL(p_T, softmax(logits / T)), the student against the teacher (Hinton et al. 2015, arXiv:1503.02531).
 
-    logits and teacher (B, K) of one head; teacher: probabilities p, from which p_T is p^(1/T) made to add up to
-    1, the softmax of the teacher's own logits divided by T. Gives float32 (B,), >= 0. T^2 keeps the size of the
-    gradients as T changes.
+    logits and teacher: (B, K) of one head. teacher: probabilities p; p_T is p^(1/T) divided by its sum, which is the
+    softmax of the teacher's logits divided by T. Gives float32 (B,), >= 0. The factor T^2 keeps the size of the
+    gradients where T changes.
     """
     soft = teacher.float().pow(1 / temperature)
     soft = soft / soft.sum(1, keepdim=True)
     log_p = (logits.float() / temperature).log_softmax(1)
-    # F.kl_div, written out: vmap would take it network by network
+    # F.kl_div, written out: vmap would compute it network by network
     return temperature**2 * (torch.xlogy(soft, soft) - soft * log_p).sum(1)
 
 
 def reduce(losses: Tensor, config: Loss, epoch: int) -> Tensor:
-    """One number from the losses (B,) of a batch in `epoch` (from 0): their mean, or that of the hardest.
+    """One number from the losses (B,) of a batch in `epoch` (from 0): their mean, or the mean of the largest.
 
-    ohem keeps the round(rate * B) largest, one at least (online hard example mining, Shrivastava et al. 2016,
+    ohem keeps the round(rate * B) largest, at least one (online hard example mining, Shrivastava et al. 2016,
     arXiv:1604.03540). The rate is ohem_rate up to epoch ohem_start, then ohem_rate * exp(-(epoch - ohem_start) /
-    ohem_decay), not under ohem_min. The defaults are those of a winning entry of Bengali.AI 2020.
+    ohem_decay), but at least ohem_min. The defaults are those of a winning entry of Bengali.AI 2020.
     """
     if config.reduction == "mean":
         return losses.mean()
@@ -193,20 +193,21 @@ def reduce(losses: Tensor, config: Loss, epoch: int) -> Tensor:
     return losses.topk(keep).values.mean()
 
 
-# ── losses that look at more than logits and targets ───────────────────────────────────────────────────
+# ── losses of more than logits and targets ───────────────────────────────────────────────────
 
 
 def center_loss(features: Tensor, targets: Tensor, centers: Tensor) -> Tensor:
-    """sum_k q_k |f - c_k|^2 / 2: features drawn to the center of their class (Wen et al. 2016, ECCV).
+    """sum_k q_k |f - c_k|^2 / 2: features are pulled to the center of their class (Wen et al. 2016, ECCV).
 
-    features (B, D), the input of the classifier; targets (B, K), soft ones too: all heads side by side share the
-    features, and their sums add up; centers (K, D). Gives float32 (B,), differentiable in features and centers.
+    features: (B, D), the input of the classifier; targets: (B, K), soft ones too, of all heads side by side, which
+    share the features and whose losses add up; centers: (K, D). Gives float32 (B,), differentiable in features and
+    centers.
     """
     with torch.autocast(features.device.type, enabled=False):
         features, targets, centers = features.float(), targets.float(), centers.float()
         total = targets.sum(1)
         mean = targets @ centers / total[:, None]
-        # the distance to the mean center, and the spread of the centers about it: no (B, K, D) in memory
+        # the distance to the mean center, plus the spread of the centers around it: no (B, K, D) in memory
         spread = targets @ centers.square().sum(1) - total * mean.square().sum(1)
         return (total * (features - mean).square().sum(1) + spread) / 2
 
@@ -221,7 +222,7 @@ def jsd_consistency(clean: Tensor, view1: Tensor, view2: Tensor, heads: tuple[sl
     per_head = []
     for h in heads:
         logs = torch.stack([x[:, h].float().log_softmax(1) for x in (clean, view1, view2)])
-        # log of the mean in logs: a probability that rounds to 0 has a finite log and gradient
+        # the logarithm of the mean, from logarithms: finite, with a finite gradient, where a probability rounds to 0
         log_mean = logs.logsumexp(0) - math.log(3)
         per_head.append((logs.exp() * (logs - log_mean)).sum(2).mean(0))
     return torch.stack(per_head).mean(0)

@@ -1,6 +1,7 @@
-"""Scores, larger is better, in NumPy: the same for one training, for out-of-fold predictions and for a vote.
+"""Scores, larger is better: the same for one training, for out-of-fold predictions and for an ensemble.
 
-Shape letters: N samples, T targets (heads), K class columns (all heads side by side).
+In NumPy: scikit-learn's metrics give the same numbers, and importing them takes 3 s of a core in every worker
+(docs/log.md). Shape letters: N samples, T targets (heads), K class columns (all heads side by side).
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ from tune_digits.errors import ConfigError
 
 
 def accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
-    """Part of the samples whose predicted class int64 (N,) is the label (N,)."""
+    """Fraction of the samples whose predicted class is the label; both int64 (N,)."""
     return float((predicted == labels).mean())
 
 
 def macro_recall(predicted: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over the classes that occur in `labels` of the part of their samples found; both int64 (N,).
+    """Mean recall over the classes that occur in `labels`; both int64 (N,).
 
-    scikit-learn's balanced accuracy. Its recall_score counts a class that is only predicted too, as recall 0.
+    scikit-learn's balanced_accuracy_score. Its recall_score also counts a class that is only predicted, with recall 0.
+
+    >>> macro_recall(np.array([0, 0, 1, 1]), np.array([0, 0, 0, 1]))
+    0.8333333333333333
     """
     counts = np.bincount(labels)
     hits = np.bincount(labels, weights=predicted == labels)
@@ -32,7 +36,7 @@ def macro_recall(predicted: np.ndarray, labels: np.ndarray) -> float:
 
 
 def macro_f1(predicted: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over the classes that occur in `labels` or are predicted of 2·hits / (samples + predictions).
+    """Mean F1 score, 2 · hits / (samples + predictions), over the classes that occur in `labels` or are predicted.
 
     Both int64 (N,). scikit-learn's f1_score(average="macro"): a class that is only predicted counts as 0.
     """
@@ -52,7 +56,7 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What is maximised: a name in METRICS, and the weight of each head in the mean (T,); None = all alike."""
+    """What is maximised: a name in METRICS, and the weight of each head in the mean (T,); None = equal weights."""
 
     name: str = "accuracy"
     weights: tuple[float, ...] | None = None
@@ -62,7 +66,7 @@ ACCURACY = Metric()
 
 
 def metric_of(cv: Cv, targets: Sequence[Target]) -> Metric:
-    """The metric of a study for a task's targets. Raises ConfigError where cv.score_weights does not name just these."""
+    """The metric of a study for a task's targets. Raises ConfigError where cv.score_weights names others than these."""
     if cv.score_weights is None:
         return Metric(cv.score)
     names = [t.name for t in targets]
@@ -79,8 +83,8 @@ def metric_of(cv: Cv, targets: Sequence[Target]) -> Metric:
 def score(metric: Metric, proba: np.ndarray, labels: np.ndarray, heads: Sequence[slice]) -> float:
     """The metric, in [0, 1]: the mean over the heads, weighted by `metric.weights` (T,) where given.
 
-    proba: float (N, K), of which only the largest column of each head counts; labels: int64 (N, T); N >= 1.
-    Bengali.ai's score is macro_recall with the weights 2, 1, 1.
+    proba: float (N, K); the prediction is the largest column of each head. labels: int64 (N, T). N >= 1. Bengali.ai's
+    score is macro_recall with the weights 2, 1, 1.
     """
     per_head = [METRICS[metric.name](proba[:, h].argmax(1), labels[:, t]) for t, h in enumerate(heads)]
     return float(np.average(per_head, weights=metric.weights))

@@ -1,4 +1,7 @@
-"""Probabilities from a trained model, in batches, with test-time augmentation on request."""
+"""Predictions of a trained model, in batches, with test-time augmentation on request.
+
+Shape letters: N samples, B batch, C channels, H W pixels, K class columns (all targets side by side).
+"""
 
 from __future__ import annotations
 
@@ -7,45 +10,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# identity first, then the four neighbours, then the four diagonals, each one pixel away
+from tune_digits.learn.device import autocast, prediction_batch_size, to_float
+
+# (down, right) in pixels: the image as it is, then the four straight and the four diagonal neighbours
 SHIFTS = ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, -1), (1, -1), (-1, 1))
 
 
 def shifted(images: Tensor, dy: int, dx: int) -> Tensor:
-    """(B, C, H, W) moved by whole pixels, |dy|, |dx| <= 1; the border pixels are repeated."""
+    """(B, C, H, W) moved down by dy and right by dx pixels, both -1, 0 or 1; border pixels are repeated."""
     if dy == 0 and dx == 0:
         return images
     height, width = images.shape[2:]
     padded = functional.pad(images, (1, 1, 1, 1), mode="replicate")
     return padded[:, :, 1 - dy : 1 - dy + height, 1 - dx : 1 - dx + width]
-
-
-def use_bfloat16(precision: str, device: torch.device) -> bool:
-    """Whether matrix products run in bfloat16. auto: on a GPU yes; on a CPU no, there it was slower (0.7x)."""
-    return precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
-
-
-def memory_format(layout: str) -> torch.memory_format:
-    """What config.train.layout means. On CPUs and on tensor cores convolutions run faster channels innermost."""
-    return torch.contiguous_format if layout == "contiguous" else torch.channels_last
-
-
-def laid_out(images: Tensor, layout: str) -> Tensor:
-    """(B, C, H, W) in the memory order of config.train.layout; a copy only where it must be."""
-    if memory_format(layout) == torch.channels_last:
-        return images.contiguous(memory_format=torch.channels_last)
-    # one channel is in both orders at once, and convolutions go by the strides: these are of the plain order
-    return images.contiguous().flatten(1).view(images.shape)
-
-
-def to_float(images: Tensor, layout: str = "auto") -> Tensor:
-    """uint8 (B, C, H, W) 0..255 -> float32 0..1 in the memory order of config.train.layout."""
-    return images.to(torch.float32, memory_format=memory_format(layout)).div_(255)
-
-
-def batch_size_for(device: torch.device) -> int:
-    """Images at once in a prediction. 128 fit a CPU's cache: 1024 took 1.3 times as long for each (lean_cnn)."""
-    return 128 if device.type == "cpu" else 2048
 
 
 @torch.inference_mode()
@@ -60,7 +37,7 @@ def predict_logits(
 ) -> Tensor:
     """Logits float32 (N, K) of uint8 images (N, C, H, W), or of those at `rows`; model and images on one device."""
     model.eval()
-    batch_size = batch_size or batch_size_for(images.device)
+    batch_size = batch_size or prediction_batch_size(images.device)
     count = len(images) if rows is None else len(rows)
     parts = []
     for start in range(0, count, batch_size):
@@ -71,12 +48,13 @@ def predict_logits(
 
 
 def _forward(model: nn.Module, images: Tensor, precision: str) -> Tensor:
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=use_bfloat16(precision, images.device)):
-        return model(images).float()
+    with autocast(precision, images.device):
+        logits: Tensor = model(images)
+    return logits.float()
 
 
 def softmax_heads(logits: Tensor, heads: tuple[slice, ...]) -> Tensor:
-    """Logits (N, K) -> probabilities (N, K) that add up to 1 in every head."""
+    """Logits (N, K) -> probabilities (N, K) that add up to 1 in every target; heads: its class columns."""
     return torch.cat([logits[:, head].softmax(1) for head in heads], dim=1)
 
 
@@ -90,13 +68,13 @@ def predict_proba(
     batch_size: int | None = None,
     precision: str = "auto",
 ) -> np.ndarray:
-    """Probabilities float32 (N, K) of uint8 images (N, C, H, W), the mean over the first `tta` of nine views."""
+    """Probabilities float32 (N, K) of uint8 images (N, C, H, W): the mean over the first `tta` (1..9) of SHIFTS."""
     model.eval()
     parts = []
-    for batch in images.split(batch_size or batch_size_for(images.device)):
-        views = to_float(batch)
-        proba: Tensor | float = 0.0
+    for batch in torch.split(images, batch_size or prediction_batch_size(images.device)):
+        plain = to_float(batch)
+        proba = torch.zeros(len(batch), heads[-1].stop, device=images.device)
         for dy, dx in SHIFTS[:tta]:
-            proba = proba + softmax_heads(_forward(model, shifted(views, dy, dx), precision), heads)
+            proba += softmax_heads(_forward(model, shifted(plain, dy, dx), precision), heads)
         parts.append((proba / tta).cpu())
     return torch.cat(parts).numpy() if parts else np.zeros((0, heads[-1].stop), np.float32)

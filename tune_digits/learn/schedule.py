@@ -1,8 +1,8 @@
 """Learning-rate schedules as pure functions: step -> factor of the peak learning rate.
 
-Nothing is remembered between calls, so a training that is taken up again needs no schedule state. Steps count
-weight updates from 0. A schedule runs over the steps that the warm-up leaves: its first value comes at the
-first of them, its last value at the last update of the training.
+Nothing is remembered between calls, so a training that is resumed needs no schedule state. Steps count weight updates
+from 0. A schedule runs over the steps after the warm-up: its first value is that of the first of them, its last value
+that of the last update of the training.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tune_digits.config import (
+from tune_digits.config import Train
+from tune_digits.config.schedule import (
     Constant,
     Cosine,
     CosineRestarts,
@@ -22,15 +23,20 @@ from tune_digits.config import (
     Schedule,
     Step,
     StepEpochs,
-    Train,
     Triangular,
 )
 from tune_digits.learn.epoch import EpochReport
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a training stands: its update `step` of `steps`, both counted after the warm-up of `warmup` updates."""
+class Position:
+    """Where in the schedule an update is.
+
+    step, steps  the number of the update (from 0) and how many there are, both without the warm-up's
+    warmup       updates of the warm-up
+    per_epoch    updates in an epoch
+    history      the watched losses of the finished epochs after the warm-up, oldest first
+    """
 
     step: int
     steps: int
@@ -44,27 +50,28 @@ class Place:
         return self.step / self.per_epoch
 
 
-def _along_cosine(start: float, end: float, part: float) -> float:
-    """From start to end along half a cosine, for part in 0..1."""
-    return end + (start - end) * (1 + math.cos(math.pi * part)) / 2
+def _along_cosine(start: float, end: float, fraction: float) -> float:
+    """From start to end along half a cosine, for a fraction of the way in 0..1."""
+    return end + (start - end) * (1 + math.cos(math.pi * fraction)) / 2
 
 
-def constant(config: Constant, at: Place) -> float:
+def constant(config: Constant, at: Position) -> float:
     """Always 1."""
     return 1.0
 
 
-def exponential(config: Exponential, at: Place) -> float:
+def exponential(config: Exponential, at: Position) -> float:
     """`factor` to the power of the epochs (PyTorch's ExponentialLR, stepped at every update)."""
-    return config.factor**at.epoch
+    factor: float = config.factor**at.epoch
+    return factor
 
 
-def cosine(config: Cosine, at: Place) -> float:
+def cosine(config: Cosine, at: Position) -> float:
     """From 1 to `final` along half a cosine (arXiv:1608.03983 without its restarts)."""
     return _along_cosine(1.0, config.final, at.step / max(1, at.steps - 1))
 
 
-def cosine_restarts(config: CosineRestarts, at: Place) -> float:
+def cosine_restarts(config: CosineRestarts, at: Position) -> float:
     """From 1 towards `final` in every cycle (PyTorch's CosineAnnealingWarmRestarts, stepped at every update)."""
     start, length = 0, config.first
     while at.epoch >= start + length:
@@ -72,9 +79,9 @@ def cosine_restarts(config: CosineRestarts, at: Place) -> float:
     return _along_cosine(1.0, config.final, (at.epoch - start) / length)
 
 
-def one_cycle(config: OneCycle, at: Place) -> float:
+def one_cycle(config: OneCycle, at: Position) -> float:
     """Up from `start` to 1, then down to `final` (arXiv:1708.07120; PyTorch's OneCycleLR in two phases)."""
-    # PyTorch's place of the peak, but never before the first step: a training of very few steps only falls
+    # where PyTorch has the peak, but not before the first step: in a training of very few steps the rate only falls
     peak = max(0.0, config.peak_at * at.steps - 1)
     if at.step < peak:
         return _along_cosine(config.start, 1.0, at.step / peak)
@@ -82,19 +89,22 @@ def one_cycle(config: OneCycle, at: Place) -> float:
     return _along_cosine(1.0, config.final, (at.step - peak) / fall if fall > 0 else 0.0)
 
 
-def triangular(config: Triangular, at: Place) -> float:
-    """Straight up from `low` and down again in every cycle, each triangle `shrink` times as high (CyclicLR)."""
-    cycle, part = divmod(at.epoch / config.cycle, 1.0)
-    height = part / config.peak_at if part <= config.peak_at else (1 - part) / (1 - config.peak_at)
-    return config.low + (1 - config.low) * config.shrink**cycle * height
+def triangular(config: Triangular, at: Position) -> float:
+    """Straight up from `low` and down again in every cycle, each `shrink` times as high (PyTorch's CyclicLR)."""
+    cycle, done = divmod(at.epoch / config.cycle, 1.0)
+    height = done / config.peak_at if done <= config.peak_at else (1 - done) / (1 - config.peak_at)
+    peak: float = config.shrink**cycle
+    return config.low + (1 - config.low) * peak * height
 
 
-def multi_step(config: Step, at: Place) -> float:
+def multi_step(config: Step, at: Position) -> float:
     """`factor` to the power of the number of milestones reached (PyTorch's MultiStepLR)."""
-    return config.factor ** sum(at.step >= round(part * at.steps) for part in config.milestones)
+    reached = sum(at.step >= round(fraction * at.steps) for fraction in config.milestones)
+    factor: float = config.factor**reached
+    return factor
 
 
-def step_epochs(config: StepEpochs, at: Place) -> float:
+def step_epochs(config: StepEpochs, at: Position) -> float:
     """The product of the factors of the milestones reached, in epochs of the whole training."""
     factors = config.factors * (len(config.milestones) if len(config.factors) == 1 else 1)
     done = at.warmup + at.step
@@ -102,7 +112,7 @@ def step_epochs(config: StepEpochs, at: Place) -> float:
     return math.prod(factor for epoch, factor in reached if done >= round(epoch * at.per_epoch))
 
 
-def plateau(config: Plateau, at: Place) -> float:
+def plateau(config: Plateau, at: Position) -> float:
     """`factor` to the power of the number of plateaus in `history` (PyTorch's ReduceLROnPlateau, relative).
 
     An epoch not below best * (1 - min_delta), or NaN, is a bad one; after more than `patience` bad ones in a
@@ -119,7 +129,7 @@ def plateau(config: Plateau, at: Place) -> float:
     return max(config.factor**falls, config.final)
 
 
-SCHEDULES: dict[str, Callable[[Any, Place], float]] = {
+SCHEDULES: dict[str, Callable[[Any, Position], float]] = {
     "constant": constant,
     "exponential": exponential,
     "cosine": cosine,
@@ -140,28 +150,32 @@ def multiplier(
     history: the watched loss of each finished epoch, oldest first; only plateau reads it, and only the epochs
     that began after the warm-up. During `warmup_epochs` the factor rises in equal steps, from one step above 0
     to the schedule's first value: no update is wasted on a rate of 0.
+
+    >>> from tune_digits.config.schedule import Cosine
+    >>> [round(multiplier(Cosine(), step, 5, 5, []), 2) for step in range(5)]
+    [1.0, 0.85, 0.5, 0.15, 0.0]
     """
     schedule = SCHEDULES[config.name]
     warmup = round(config.warmup_epochs * steps_per_epoch)
     rest = max(1, total_steps - warmup)
     if step < warmup:
-        first = Place(0, rest, warmup, steps_per_epoch, ())
+        first = Position(0, rest, warmup, steps_per_epoch, ())
         return schedule(config, first) * (step + 1) / (warmup + 1)
     seen = history[math.ceil(config.warmup_epochs) :]
-    return schedule(config, Place(step - warmup, rest, warmup, steps_per_epoch, seen))
+    return schedule(config, Position(step - warmup, rest, warmup, steps_per_epoch, seen))
 
 
 def watched(config: Schedule, reports: Sequence[EpochReport]) -> list[float]:
-    """The loss of each epoch that plateau looks at: of the validation, or of the training where there is none.
+    """The loss of each epoch that plateau watches: the validation loss, or the training loss without validation.
 
-    `monitor: train` takes the training loss always.
+    With `monitor: train` it is always the training loss.
     """
     train = isinstance(config, Plateau) and config.monitor == "train"
     return [r.train_loss if train or r.valid_loss is None else r.valid_loss for r in reports]
 
 
 def _cycle_lengths(config: Schedule) -> Iterator[int]:
-    """Epochs of the first cycle, the second and so on, without end; nothing where there are no cycles."""
+    """Epochs of the first cycle, the second and so on, without end; nothing for a schedule without cycles."""
     if isinstance(config, CosineRestarts):
         length, growth = config.first, config.growth
     elif isinstance(config, Triangular):
@@ -176,8 +190,8 @@ def _cycle_lengths(config: Schedule) -> Iterator[int]:
 def cycle_ends(config: Schedule, epochs: int) -> tuple[int, ...]:
     """The epochs (counted from 1, at most `epochs`) at whose end a cycle has ended: where to take a snapshot.
 
-    Only cosine_restarts and triangular have cycles. Where a warm-up of broken epochs puts a cycle's end inside
-    an epoch, it is the epoch before: afterwards the rate is high again.
+    Only cosine_restarts and triangular have cycles. Where a cycle ends within an epoch, because the warm-up is not a
+    whole number of epochs, the epoch before is meant: afterwards the rate is high again.
     """
     ends, end = [], config.warmup_epochs
     for length in _cycle_lengths(config):
@@ -189,6 +203,6 @@ def cycle_ends(config: Schedule, epochs: int) -> tuple[int, ...]:
 
 
 def snapshot_epochs(schedule: Schedule, train: Train) -> tuple[int, ...]:
-    """The epochs (from 1) whose weights are kept beside the last ones: ends of cycles before the end of training."""
+    """The epochs (from 1) at whose end a snapshot is kept: the ends of cycles before the end of the training."""
     ends = cycle_ends(schedule, train.epochs) if train.snapshots else ()
     return tuple(epoch for epoch in ends if epoch < train.epochs)

@@ -1,34 +1,40 @@
-"""What a training is at the end of an epoch: enough to go on exactly, as tensors and plain JSON values."""
+"""The state of a training at the end of an epoch: enough to resume it exactly, as tensors and plain JSON values."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tune_digits.config import TrialConfig
+from tune_digits.learn.device import memory_format
 from tune_digits.learn.epoch import EpochReport
 from tune_digits.learn.models import build_model
-from tune_digits.learn.optim import build_optimizer, classifier
-from tune_digits.learn.predict import memory_format
+from tune_digits.learn.models.classifier import ImageClassifier
+from tune_digits.learn.optim import build_optimizer
+from tune_digits.learn.seeds import derive_seed
 
 
 @dataclass(slots=True)
 class TrainState:
     """Everything that training changes.
 
-    ema: the moving average of the weights; swa: their equal average over the ends of `averaged` epochs. centers:
-    float32 (K, D), of center loss. None = off. step: weight updates done. snapshots: epoch -> the weights at its
-    end, by name.
+    model      the network that is trained
+    ema        moving average of the weights; None = off
+    swa        equal average of the weights at the ends of `averaged` epochs; None = off
+    centers    float32 (K, D), of center loss; None = off
+    step       weight updates done
+    history    the reports of the finished epochs, oldest first
+    snapshots  epoch -> the weights at its end, by name
     """
 
-    model: nn.Module
-    ema: nn.Module | None
-    swa: nn.Module | None
+    model: ImageClassifier
+    ema: ImageClassifier | None
+    swa: ImageClassifier | None
     centers: Tensor | None
     optimizer: torch.optim.Optimizer
     step: int = 0
@@ -37,25 +43,19 @@ class TrainState:
     snapshots: dict[int, dict[str, Tensor]] = field(default_factory=dict)
 
     @property
-    def current_model(self) -> nn.Module:
+    def current_model(self) -> ImageClassifier:
         """The weights of the last update: their moving average where there is one."""
         return self.model if self.ema is None else self.ema
 
     @property
-    def best_model(self) -> nn.Module:
-        """The weights to judge and to keep: the average over epochs, as soon as there is one."""
+    def best_model(self) -> ImageClassifier:
+        """The weights that are validated and kept: the average over epochs, once there is one."""
         return self.swa if self.swa is not None and self.averaged else self.current_model
 
     def take_snapshot(self, epoch: int) -> None:
-        """Keep the weights of now as those at the end of `epoch`."""
+        """Keep a copy of the current weights as those at the end of `epoch`."""
         weights = self.current_model.state_dict()
         self.snapshots[epoch] = {k: v.detach().clone() for k, v in weights.items()}
-
-
-def derive_seed(*parts: int) -> int:
-    """A 63-bit seed from whole numbers >= 0, well mixed (NumPy's SeedSequence)."""
-    low, high = np.random.SeedSequence(parts).generate_state(2)
-    return int(low) | (int(high) >> 1) << 32
 
 
 def create_state(
@@ -69,21 +69,34 @@ def create_state(
     std: tuple[float, ...],
     seed: int,
     device: torch.device,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> TrainState:
-    """Freshly initialised, from `seed` alone. mean and std (C,) are of the training images in 0..1."""
+    """The state before the first update; random weights depend on `seed` alone.
+
+    mean and std: (C,) of the training images on the scale 0..1. weights: initial weights by name, which replace the
+    random ones where names and shapes fit.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, 0))
         model = build_model(
-            config.model, channels, height, width, classes, mean, std, normalize=config.train.normalize
+            config.model,
+            channels,
+            height,
+            width,
+            classes,
+            mean,
+            std,
+            normalize=config.train.normalize,
+            weights=weights,
         )
-    model = model.to(device=device, memory_format=memory_format(config.train.layout))
+    model.to(device).to(memory_format=memory_format(config.train.layout))
 
-    def average(on: bool) -> nn.Module | None:
+    def average(on: bool) -> ImageClassifier | None:
         return copy.deepcopy(model).requires_grad_(False).eval() if on else None
 
     centers = None
     if config.loss.center_weight > 0:
-        centers = torch.zeros(classes, classifier(model).in_features, device=device)
+        centers = torch.zeros(classes, model.classifier.weight.shape[1], device=device)
     return TrainState(
         model=model,
         ema=average(config.train.ema_decay > 0),
@@ -96,8 +109,8 @@ def create_state(
 def pack(state: TrainState) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The state as named tensors and JSON values.
 
-    Names: model.*, ema.*, swa.* and snapshot.EPOCH.* as in the networks' state_dict, optimizer.INDEX.* by the
-    place of the parameter, centers.
+    Names: model.*, ema.*, swa.* and snapshot.EPOCH.* as in the networks' state_dict, optimizer.INDEX.* with the
+    number of the parameter, centers.
     """
     tensors = {f"model.{k}": v for k, v in state.model.state_dict().items()}
     for name, average in (("ema", state.ema), ("swa", state.swa)):
@@ -125,28 +138,29 @@ def pack(state: TrainState) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def unpack(state: TrainState, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-    """Put what `pack` gave into a state made from the same configuration."""
+    """Load what `pack` gave into a state made from the same configuration, in place."""
 
-    def part(prefix: str) -> dict[str, Tensor]:
+    def under(prefix: str) -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
-    state.model.load_state_dict(part("model."))
+    state.model.load_state_dict(under("model."))
     for name, average in (("ema.", state.ema), ("swa.", state.swa)):
         if average is not None:
-            average.load_state_dict(part(name))
+            average.load_state_dict(under(name))
     if state.centers is not None:
         state.centers.copy_(tensors["centers"])
     state.snapshots = {}
-    for name, value in part("snapshot.").items():
+    for name, value in under("snapshot.").items():
         epoch, key = name.split(".", 1)
         state.snapshots.setdefault(int(epoch), {})[key] = value
     parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
     values: dict[int, dict[str, Any]] = {}
-    for name, value in (part("optimizer.") | meta["optimizer"]).items():
+    remembered: dict[str, Any] = under("optimizer.") | meta["optimizer"]
+    for name, value in remembered.items():
         index, key = name.removeprefix("optimizer.").split(".", 1)
         like = parameters[int(index)]
         if isinstance(value, Tensor) and value.shape == like.shape:
-            # fused optimizers walk parameter and moments in memory order: both must be laid out alike
+            # fused optimizers go through parameter and moments in memory order: both must be laid out alike
             value = torch.empty_like(like).copy_(value)
         values.setdefault(int(index), {})[key] = value
     groups = state.optimizer.state_dict()["param_groups"]

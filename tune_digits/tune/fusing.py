@@ -8,40 +8,36 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tune_digits.config import Resources, TrialConfig
+from tune_digits.config.model import SHAPE_NEUTRAL
+from tune_digits.execute.executor import Executor, Stored
+from tune_digits.execute.slots import Slots, use_slots
 from tune_digits.machine import cpu_model
 from tune_digits.runs import Run
 from tune_digits.screen import Screen
-from tune_digits.tune.jobs import run_jobs
-from tune_digits.tune.resources import Slots, use_slots
-from tune_digits.tune.store import Stored
-from tune_digits.tune.trainable import TrainingData, teacher_of
+from tune_digits.tune.training import TrainingData, teacher_of
 
 Job = TypeVar("Job")
-# knobs of a model that change no tensor's shape
-SHAPELESS = {"bn_momentum", "bn_eps", "bn_gamma_init", "dropout", "init", "init_from", "weights"}
 
 
-def shape_of(config: dict[str, Any]) -> dict[str, Any]:
-    """What decides how fast a configuration trains, of its tree: two that are alike in it gain alike by fusing."""
-    trial = TrialConfig.model_validate(config)
+def shape_of(config: TrialConfig) -> dict[str, Any]:
+    """What decides how fast a configuration trains, two that are alike in it gain alike by fusing."""
     return {
-        "model": trial.model.model_dump(mode="json", exclude=SHAPELESS),
-        "batch_size": trial.train.batch_size,
-        "precision": trial.train.precision,
+        "model": config.model.model_dump(mode="json", exclude=set(SHAPE_NEUTRAL)),
+        "batch_size": config.train.batch_size,
+        "precision": config.train.precision,
     }
 
 
 def measure(
-    job: tuple[dict[str, Any], int], shared: tuple[Stored[TrainingData], np.ndarray, Slots]
+    job: tuple[TrialConfig, int], shared: tuple[Stored[TrainingData], np.ndarray, Slots]
 ) -> dict[str, Any]:
     """How many trainings of (configuration, most) to fuse on this worker's device, and what was seen."""
-    from tune_digits.learn.batches import to_device
+    from tune_digits.learn.device import to_device
     from tune_digits.learn.fused import why_apart
     from tune_digits.learn.fusing_gain import best_number
 
-    (tree, most), (stored, rows, slots) = job, shared
+    (config, most), (stored, rows, slots) = job, shared
     data = stored.get()
-    config = TrialConfig.model_validate(tree)
     device = use_slots(slots)
     if reason := why_apart(config):
         return {"networks": 1, "reason": reason}
@@ -53,28 +49,33 @@ def measure(
 def plan_fusing(
     run: Run,
     jobs: Sequence[Job],
-    config_of: Callable[[Job], dict[str, Any]],
+    config_of: Callable[[Job], TrialConfig],
     shared: tuple[Stored[TrainingData], np.ndarray],
     resources: Resources,
-    slots: Slots,
+    executor: Executor,
     screen: Screen,
 ) -> list[tuple[Job, ...]]:
     """The jobs in groups, each to be trained as one network; groups of one where fusing does not pay.
 
-    What pays is measured once in a run, with the first job that has another of its configuration beside it, and kept
-    in the run's folder. Only configurations of the same shape are then fused. shared: the data, and rows to try on.
+    It is never done on CPUs, where it was slower wherever it was measured (0.5 to 0.8 times as fast, docs/log.md). On a
+    GPU it is measured once in a run, with the first job that has another of its configuration beside it; what was seen
+    is kept in the run's folder. Only configurations of the same shape are then fused. shared: the data, and rows to
+    try on.
     """
-    apart = [(job,) for job in jobs]
+    apart: list[tuple[Job, ...]] = [(job,) for job in jobs]
+    slots = executor.slots
+    if resources.fuse == "never" or not slots.gpus:
+        return apart
     groups = _alike(jobs, config_of)
     # as many groups as trainings run at once, or some would wait
     most = min(max(map(len, groups), default=1), -(-len(jobs) // slots.at_once))
-    if resources.fuse == "never" or most < 2:
+    if most < 2:
         return apart
     first = config_of(next(group for group in groups if len(group) > 1)[0])
     place = {"cpu": cpu_model(), "gpus": slots.gpus, "shape": shape_of(first)}
     known = run.fusing()
     if known is None or known["place"] != place:
-        ((_, seen),) = run_jobs(measure, [(first, most)], (*shared, slots), slots)
+        ((_, seen),) = executor.run_jobs(measure, [(first, most)], (*shared, slots))
         if isinstance(seen, Exception):
             screen.warn(f"whether fusing trainings pays could not be measured: {seen}")
             seen = {"networks": 1, "reason": str(seen)}
@@ -107,9 +108,9 @@ def in_words(known: dict[str, Any]) -> str:
     )
 
 
-def _alike(jobs: Sequence[Job], config_of: Callable[[Job], dict[str, Any]]) -> list[list[Job]]:
+def _alike(jobs: Sequence[Job], config_of: Callable[[Job], TrialConfig]) -> list[list[Job]]:
     """The jobs by configuration, in the order of their first."""
-    groups: list[tuple[dict[str, Any], list[Job]]] = []
+    groups: list[tuple[TrialConfig, list[Job]]] = []
     for job in jobs:
         config = config_of(job)
         own = next((group for known, group in groups if known == config), None)

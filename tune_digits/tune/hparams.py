@@ -7,7 +7,7 @@ TensorBoard's own `hparams` module needs TensorFlow, so its messages are put tog
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,17 @@ from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from tune_digits.space import Domain, OneOf, Space, nodes
+from tune_digits.runs import State
+from tune_digits.space.domains import Domain, Range
+from tune_digits.space.space import Space
+from tune_digits.space.tree import OneOf
 
 METRICS = {"score/best": "best score", "score/final": "final score", "epochs": "epochs"}
-STATUS = {
+STATUS: dict[State, int] = {
     "running": api_pb2.STATUS_RUNNING,
     "finished": api_pb2.STATUS_SUCCESS,
-    "pruned": api_pb2.STATUS_SUCCESS,  # ended as it should: the number of epochs tells it from a finished one
+    "ended": api_pb2.STATUS_SUCCESS,
+    "pruned": api_pb2.STATUS_SUCCESS,  # the number of epochs tells it from a finished one
     "failed": api_pb2.STATUS_FAILURE,
 }
 
@@ -39,14 +43,7 @@ def _plugin_value(tag: str, **content: Any) -> Summary.Value:
 
 def write_columns(folder: Path, space: Space, name: str) -> None:
     """The columns of the HParams tab: the searched keys as the study file spells them, and the metrics."""
-    infos = []
-    seen = set()
-    for _, path, node in nodes(space.tree):
-        key = ".".join(path)
-        if key in seen:
-            continue
-        seen.add(key)
-        infos.append(_column(key, [n for _, p, n in nodes(space.tree) if p == path], node))
+    infos = [_column(key, nodes) for key, nodes in space.searched().items()]
     metrics = [
         api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=title)
         for tag, title in METRICS.items()
@@ -59,17 +56,26 @@ def write_columns(folder: Path, space: Space, name: str) -> None:
     writer.close()
 
 
-def _column(key: str, alternatives: list[Domain | OneOf], node: Domain | OneOf) -> api_pb2.HParamInfo:
+def _column(key: str, nodes: Sequence[Domain | OneOf]) -> api_pb2.HParamInfo:
+    """One searched key; nodes: what it may be in each branch that has it."""
     info = api_pb2.HParamInfo(name=key)
-    if isinstance(node, OneOf) or (node.kind == "choice" and not all(_is_number(v) for v in node.args)):
-        info.type = api_pb2.DATA_TYPE_STRING
-        labels = node.labels
-        info.domain_discrete.extend([str(v) for v in labels])
-    else:
+    values = [value for node in nodes for value in _values(node)]
+    if all(map(_is_number, values)):
         info.type = api_pb2.DATA_TYPE_FLOAT64
-        ends = [e for n in alternatives if isinstance(n, Domain) for e in n.ends()]
-        info.domain_interval.min_value, info.domain_interval.max_value = min(ends), max(ends)
+        info.domain_interval.min_value, info.domain_interval.max_value = min(values), max(values)
+    else:
+        info.type = api_pb2.DATA_TYPE_STRING
+        # TensorBoard hides a trial whose value is none of these, so a range beside texts lists nothing
+        if not any(isinstance(node, Range) for node in nodes):
+            info.domain_discrete.extend(dict.fromkeys(map(str, values)))
     return info
+
+
+def _values(node: Domain | OneOf) -> Sequence[Any]:
+    """The ends of a range, or all values that a trial's configuration may have."""
+    if isinstance(node, OneOf):
+        return [branch.get("name", label) for label, branch in zip(node.labels, node.branches, strict=True)]
+    return node.ends()
 
 
 def _is_number(value: Any) -> bool:
@@ -95,7 +101,7 @@ class TrialBoard:
             _write(self._writer, Summary.Value(tag=tag, simple_value=value), step)
         self._writer.flush()
 
-    def close(self, state: str) -> None:
+    def close(self, state: State) -> None:
         end = plugin_data_pb2.SessionEndInfo(status=STATUS[state], end_time_secs=time.time())
         _write(self._writer, _plugin_value(metadata.SESSION_END_INFO_TAG, session_end_info=end))
         self._writer.close()

@@ -6,16 +6,17 @@ from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
-from ray.tune.schedulers import AsyncHyperBandScheduler
-
 from tune_digits.config import Search
+from tune_digits.execute.executor import Scheduler
 
 
 def make_scheduler(
     search: Search, epochs: int, recorded: Iterable[tuple[int, list[dict[str, Any]]]] = ()
-) -> AsyncHyperBandScheduler:
+) -> Scheduler:
     """ASHA over `epochs`. recorded: (trial number, its epochs) of trials that are over."""
-    scheduler = AsyncHyperBandScheduler(
+    from ray.tune.schedulers import AsyncHyperBandScheduler
+
+    scheduler: Scheduler = AsyncHyperBandScheduler(
         time_attr="epoch",
         metric="score",
         mode="max",

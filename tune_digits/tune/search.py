@@ -1,65 +1,107 @@
-"""The search: Ray Tune runs the trials, Optuna proposes them, ASHA stops the weak ones."""
+"""The search: Optuna proposes trials, an executor trains them, ASHA stops the weak ones."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
-import numpy as np
-
-from tune_digits.data.dataset import Dataset, Task
+from tune_digits.config.train import Train
 from tune_digits.data.folds.split import Fold
 from tune_digits.errors import RunError
-from tune_digits.learn.metrics import metric_of
-from tune_digits.runs import Run, TrialRecord
+from tune_digits.execute.executor import Executor, Proposal, Stored, TrialRun
+from tune_digits.learn.epoch import EpochReport, diverged, is_over
+from tune_digits.runs import Fingerprints, Run, State, TrialRecord
 from tune_digits.screen import Progress, Screen
 from tune_digits.study import Study
-from tune_digits.tune.resources import Slots, share_waiting_workers
-from tune_digits.tune.store import Stored, store
-from tune_digits.tune.trainable import TrainingData, train_trial
+from tune_digits.tune.hparams import write_columns
+from tune_digits.tune.scheduler import make_scheduler
+from tune_digits.tune.searcher import OptunaTrials, left_behind, open_study
+from tune_digits.tune.tracking import Tracker
+from tune_digits.tune.training import TrainingData, TrialData, train_trial
 
 
-def training_data(dataset: Dataset, study: Study) -> TrainingData:
-    """What the trainings of a phase share."""
-    return TrainingData(
-        dataset.images, one_hot(dataset), dataset.targets, metric_of(study.cv, dataset.targets)
-    )
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """A trial that is running. history: the epochs that it has reported, each once."""
+
+    proposal: Proposal
+    history: list[EpochReport] = field(default_factory=list)
 
 
-def one_hot(dataset: Dataset) -> np.ndarray:
-    """The labels as float32 (N, K), one head's classes beside the next's."""
-    columns = [
-        np.eye(len(target.classes), dtype=np.float32)[dataset.labels[:, i]]
-        for i, target in enumerate(dataset.targets)
-    ]
-    return np.ascontiguousarray(np.concatenate(columns, axis=1))
+class SearchTrials:
+    """What an executor's trials are to a search: each event goes to Optuna and to the records, in this order.
+
+    A kill between the two leaves a trial that Optuna knows to be over and the records do not: it is taken up again, and
+    only recorded (see `OptunaTrials`).
+    """
+
+    def __init__(self, optuna_trials: OptunaTrials, tracker: Tracker) -> None:
+        self._optuna = optuna_trials
+        self._tracker = tracker
+        self._live: dict[str, _Live] = {}
+
+    def propose(self, key: str) -> Proposal:
+        proposal = self._optuna.propose(key)
+        self._live[key] = _Live(proposal)
+        return proposal
+
+    def started(self, key: str) -> None:
+        live = self._live[key]
+        live.history.clear()
+        self._tracker.started(key, live.proposal)
+
+    def reported(self, key: str, report: Mapping[str, Any]) -> None:
+        epoch = EpochReport(**{f.name: report[f.name] for f in fields(EpochReport)})
+        self._live[key].history.append(epoch)
+        if epoch.score is not None:
+            self._optuna.report(key, epoch.epoch, epoch.score)
+        self._tracker.reported(key, epoch)
+
+    def ended(self, key: str) -> None:
+        live = self._live.pop(key)
+        if not live.history:
+            self._end(key, "failed", None, "it ended before its first epoch")
+            return
+        last, train = live.history[-1], live.proposal.config.train
+        error = None
+        if diverged(live.history):
+            error = f"the loss was no longer finite in epoch {last.epoch} of {train.epochs}"
+        self._end(key, state_at_end(live.history, train), last.score, error)
+
+    def failed(self, key: str, error: str) -> None:
+        live = self._live.pop(key)
+        self._end(key, "failed", live.history[-1].score if live.history else None, error)
+
+    def _end(self, key: str, state: State, score: float | None, error: str | None) -> None:
+        self._optuna.end(key, state, score)
+        self._tracker.ended(key, state, error)
 
 
-def share(task: Task, study: Study) -> tuple[Task, Stored[TrainingData]]:
-    """Store what the trainings share. The images of the returned task are those in the store, so that nothing keeps
-    a second copy of them where the caller lets go of the first."""
-    stored = store(training_data(task.train, study))
-    return replace(task, train=replace(task.train, images=stored.get().images)), stored
+def state_at_end(history: list[EpochReport], train: Train) -> State:
+    """How a trial with these epochs, one or more, came to its end: by the last epoch, its own rule or the scheduler."""
+    if is_over(history, train):
+        return "finished" if len(history) == train.epochs and not diverged(history) else "ended"
+    return "pruned"
 
 
 def run_search(
-    study: Study, run: Run, data: Stored[TrainingData], fold: Fold, slots: Slots, screen: Screen
+    study: Study,
+    run: Run,
+    data: Stored[TrainingData],
+    fold: Fold,
+    made_from: Fingerprints,
+    executor: Executor,
+    screen: Screen,
 ) -> list[TrialRecord]:
     """Run the trials that the study still wants, and return all that are on record.
 
     Taken up again after an interruption, it goes on with the trials that were running, from their saved states.
     Raises RunError where every trial failed.
     """
-    from ray import tune
-
-    from tune_digits.tune.hparams import write_columns
-    from tune_digits.tune.scheduler import make_scheduler
-    from tune_digits.tune.searcher import OptunaSearcher, left_behind, open_study
-    from tune_digits.tune.tracking import Tracker
-
     records = run.trials()
     over = [r for r in records if r.state != "running"]
     left = study.search.trials - len(over)
-    progress = Progress("search", total=max(study.search.trials, len(over)), done=len(over))
     if left > 0:
         if not records:
             write_columns(run.tensorboard, study.space, study.name)
@@ -68,45 +110,25 @@ def run_search(
         )
         running = [r.number for r in records if r.state == "running"]
         unfinished = left_behind(optuna_study, running, [r.number for r in over])
-        searcher = OptunaSearcher(optuna_study, study.space, study.epochs, unfinished)
-        trainable = tune.with_parameters(
-            train_trial,
-            data=data,
-            train_rows=fold.train_idx,
-            valid_rows=fold.valid_idx,
-            run_path=str(run.path.resolve()),
-            seed=study.search.seed,
-            fold=fold.index,
-            slots=slots,
-        )
+        progress = Progress("search", total=max(study.search.trials, len(over)), done=len(over))
         progress.deadline = study.search.time_budget
-        tracker = Tracker(run, study.space, study.epochs, progress, screen)
-        tuner = tune.Tuner(
-            tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus}),
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                scheduler=make_scheduler(
-                    study.search, study.epochs, [(r.number, run.epochs(r.number)) for r in over]
-                ),
-                num_samples=left,
-                # no more proposals than can run: each is made with all that is known by then
-                max_concurrent_trials=min(slots.at_once, left),
-                time_budget_s=study.search.time_budget,
-                reuse_actors=True,
-                trial_name_creator=lambda trial: f"trial-{trial.config['number']:04d}",
-                trial_dirname_creator=lambda trial: f"{trial.config['number']:04d}-{trial.trial_id}",
-            ),
-            run_config=tune.RunConfig(
-                name="ray",
-                storage_path=str(run.path.resolve()),
-                callbacks=[tracker],
-                failure_config=tune.FailureConfig(max_failures=1),
-                verbose=0,
-            ),
+        tracker = Tracker(run, study.epochs, made_from, progress, screen)
+        shared = TrialData(
+            data,
+            fold.train_idx,
+            fold.valid_idx,
+            str(run.path.resolve()),
+            study.search.seed,
+            fold.index,
+            executor.slots,
         )
-        share_waiting_workers()
+        trials = SearchTrials(OptunaTrials(optuna_study, study.space, unfinished), tracker)
+        recorded = [(r.number, run.epochs(r.number)) for r in over]
+        scheduler = make_scheduler(study.search, study.epochs, recorded)
         with screen.watch(progress):
-            tuner.fit()
+            executor.run_trials(
+                TrialRun(train_trial, shared, trials, scheduler, left, study.search.time_budget, run.path)
+            )
     records = run.trials()
     cut_off = [r.number for r in records if r.state == "running"]
     if cut_off and study.search.time_budget is not None:
@@ -122,6 +144,16 @@ def run_search(
 
 
 def rank(records: list[TrialRecord]) -> list[TrialRecord]:
-    """By search score, best first; a trial that was stopped ranks behind every one that trained longer."""
-    scored = [r for r in records if r.score is not None and r.state in ("finished", "pruned")]
-    return sorted(scored, key=lambda r: (-r.epochs, -r.score, r.number))
+    """The judged trials by search score, best first.
+
+    Those that trained to their own end, by their last epoch or early stopping, come before those that the scheduler
+    stopped, of which longer ones come first. Those whose loss was no longer finite come last.
+    """
+    judged = [r for r in records if r.score is not None and r.state in ("finished", "ended", "pruned")]
+
+    def key(r: TrialRecord) -> tuple[int, int, float, int]:
+        pruned = r.state == "pruned"
+        group = 2 if r.error is not None else int(pruned)
+        return group, -r.epochs if pruned else 0, -(r.score or 0.0), r.number
+
+    return sorted(judged, key=key)

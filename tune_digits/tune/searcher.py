@@ -1,28 +1,37 @@
-"""Optuna behind Ray Tune's Searcher interface, with the study kept in a journal file.
+"""Optuna proposes trials and is told what becomes of them; its study is kept in a journal file.
 
-Ray's own OptunaSearch tells Optuna that a trial which ASHA stopped is complete, so that TPE takes the score of a
+Ray Tune's own OptunaSearch tells Optuna that a trial which ASHA stopped is complete, so that TPE takes the score of a
 first epoch for a final one. Here such a trial is told as pruned, with its value at every epoch.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import warnings
 from collections import deque
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
-from ray.tune.search import Searcher
 
-from tune_digits.space import OneOf, Space
+from tune_digits.config import TrialConfig
+from tune_digits.execute.executor import Proposal
+from tune_digits.patches.optuna_trials import trial_again
+from tune_digits.runs import State
+from tune_digits.space.space import Space
+from tune_digits.space.tree import OneOf, flatten
 
 STUDY_NAME = "search"
+# what Optuna calls the ways in which a trial is over
+OPTUNA_STATES: dict[State, TrialState] = {
+    "finished": TrialState.COMPLETE,
+    "ended": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
 
 
 def open_study(journal: Path, seed: int, startup_trials: int, space: Space) -> optuna.Study:
@@ -53,79 +62,55 @@ def open_study(journal: Path, seed: int, startup_trials: int, space: Space) -> o
 
 
 def left_behind(study: optuna.Study, running: Collection[int], over: Collection[int]) -> tuple[int, ...]:
-    """Numbers of the trials that an interrupted run left unfinished: on record as `running`, or known to Optuna alone."""
+    """Numbers of the trials that an interrupted run left unfinished: recorded as running, or known to Optuna alone."""
     asked = {t.number for t in study.get_trials(deepcopy=False) if t.state == TrialState.RUNNING}
     return tuple(sorted((asked | set(running)) - set(over)))
 
 
-class OptunaSearcher(Searcher):
-    """Asks Optuna for configurations, and tells it of every epoch and of how each trial ended.
+class OptunaTrials:
+    """Asks Optuna for configurations, and tells it of every epoch and of how each trial ended. `key` names a trial.
 
-    unfinished: numbers of trials that an interrupted run left behind; they are handed out first. A kill may have come
-    between any two writes: their configuration may not be chosen yet, or their end be told already.
+    unfinished: numbers of trials that an interrupted run left behind; they are handed out first. The kill may have
+    come between any two writes: their configuration may not be chosen yet, or Optuna may know their end already.
     """
 
-    def __init__(
-        self, study: optuna.Study, space: Space, epochs: int, unfinished: tuple[int, ...] = ()
-    ) -> None:
-        super().__init__(metric="score", mode="max")
+    def __init__(self, study: optuna.Study, space: Space, unfinished: tuple[int, ...] = ()) -> None:
         self._study = study
         self._space = space
-        self._epochs = epochs
         self._unfinished = deque(unfinished)
         self._trials: dict[str, optuna.Trial] = {}
-        self._told: set[str] = set()  # whose end the study knows from before
+        self._known_end: set[str] = set()
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
+    def propose(self, key: str) -> Proposal:
         if self._unfinished:
             frozen = self._study.trials[self._unfinished.popleft()]
-            trial = optuna.Trial(self._study, frozen._trial_id)
+            trial = trial_again(self._study, frozen)
             if frozen.state.is_finished():
-                self._told.add(trial_id)
+                self._known_end.add(key)
         else:
             trial = self._study.ask()
         if "config" in trial.user_attrs:
-            config = json.loads(trial.user_attrs["config"])
+            tree = json.loads(trial.user_attrs["config"])
         else:
-            config = self._space.suggest(trial)
-            trial.set_user_attr("config", json.dumps(config))
-        self._trials[trial_id] = trial
-        return {"number": trial.number, "config": config, "role": trial.user_attrs.get("role", "search")}
+            tree = self._space.suggest(trial)
+            trial.set_user_attr("config", json.dumps(tree))
+        self._trials[key] = trial
+        config = TrialConfig.model_validate(tree)
+        keys = list(self._space.searched())
+        searched = {key: value for key, value in flatten(tree, keys).items() if key in keys}
+        return Proposal(trial.number, config, trial.user_attrs.get("role", "search"), searched)
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        trial = self._trials[trial_id]
-        if trial_id in self._told:
+    def report(self, key: str, epoch: int, score: float) -> None:
+        if key in self._known_end:
             return
         with warnings.catch_warnings():
-            # a trial taken up again reports the epochs before the crash once more
+            # a trial that is taken up again reports the epochs before the interruption once more
             warnings.simplefilter("ignore", UserWarning)
-            trial.report(result["score"], result["epoch"])
+            self._trials[key].report(score, epoch)
 
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
-        if trial_id not in self._trials:
-            return
-        if result and "score" in result:
-            # the report on which a trial ends comes here alone
-            self.on_trial_result(trial_id, result)
-        trial = self._trials.pop(trial_id)
-        if trial_id in self._told:
-            return
-        if error or not result or "score" not in result:
-            self._study.tell(trial.number, state=TrialState.FAIL)
-        elif result["epoch"] < self._epochs or not math.isfinite(result["train_loss"]):
-            self._study.tell(trial.number, state=TrialState.PRUNED)
-        else:
-            self._study.tell(trial.number, result["score"])
-
-    # the journal is the state: there is nothing for Ray to save
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
-
-    def save(self, checkpoint_path: str) -> None:
-        Path(checkpoint_path).write_bytes(b"")
-
-    def restore(self, checkpoint_path: str) -> None:
-        pass
+    def end(self, key: str, state: State, score: float | None) -> None:
+        """Tell Optuna how a trial ended; score: of its last epoch, None where it reported none."""
+        number = self._trials.pop(key).number
+        if key not in self._known_end:
+            told = OPTUNA_STATES[state]
+            self._study.tell(number, score if told == TrialState.COMPLETE else None, state=told)

@@ -1,93 +1,78 @@
-"""What is kept and shown of a running search: records, TensorBoard and the live view, in one Ray callback."""
+"""What is kept and shown of a running search: records, TensorBoard's event files and the live view."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import fields
-from typing import Any
+from dataclasses import asdict
 
-from ray.tune import Callback
-
+from tune_digits.execute.executor import Proposal
 from tune_digits.learn.epoch import EpochReport
-from tune_digits.runs import Run, TrialRecord
+from tune_digits.runs import OVER, Fingerprints, Run, State, TrialRecord
 from tune_digits.screen import Progress, Screen
-from tune_digits.space import Space, flatten
 from tune_digits.tune.hparams import TrialBoard
 
 
-class Tracker(Callback):
-    """Follows every trial of a search from the driver, the only writer of the run's records."""
+class Tracker:
+    """Follows every trial of a search from the driver, the only writer of the run's records. `key` names a trial."""
 
-    def __init__(self, run: Run, space: Space, epochs: int, progress: Progress, screen: Screen) -> None:
+    def __init__(
+        self,
+        run: Run,
+        epochs: int,
+        made_from: Fingerprints,
+        progress: Progress,
+        screen: Screen,
+    ) -> None:
         self._run = run
-        self._keys = space.searched_keys()
+        self._made_from = made_from
         self._epochs = epochs
         self._progress = progress
         self._screen = screen
         self._records: dict[str, TrialRecord] = {}
         self._boards: dict[str, TrialBoard] = {}
-        self._counts = {"finished": 0, "pruned": 0, "failed": 0}
+        self._counts: dict[State, int] = dict.fromkeys(OVER, 0)
         self._best: tuple[float, int] | None = None
         for record in run.trials():
             if record.state in self._counts:
                 self._counts[record.state] += 1
                 self._note_best(record)
 
-    def __getstate__(self) -> dict[str, Any]:
-        # Ray pickles its callbacks into snapshots that nobody reads: the run folder is the state
-        return {}
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        config = trial.config["config"]
-        searched = {k: v for k, v in flatten(config).items() if k in self._keys}
-        number = trial.config["number"]
-        record = TrialRecord(number, "running", trial.config["role"], config, searched)
-        self._records[trial.trial_id] = record
+    def started(self, key: str, proposal: Proposal) -> None:
+        if key in self._boards:  # it starts once more, after its worker died
+            self._boards.pop(key).close("failed")
+        number, searched = proposal.number, proposal.searched
+        record = TrialRecord(number, "running", proposal.role, proposal.config, searched, self._made_from)
+        self._records[key] = record
         self._run.write_trial(record)
-        board = TrialBoard(self._run.tensorboard / f"{number:04d}", f"{number:04d}", searched)
-        self._boards[trial.trial_id] = board
+        self._boards[key] = TrialBoard(self._run.tensorboard / f"{number:04d}", f"{number:04d}", searched)
         self._progress.running[f"trial {number}"] = "starting"
         self._show()
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        record = self._records[trial.trial_id]
-        report = {f.name: result[f.name] for f in fields(EpochReport)}
-        if report["epoch"] <= record.epochs:
+    def reported(self, key: str, report: EpochReport) -> None:
+        record = self._records[key]
+        if report.epoch <= record.epochs:
             return
-        self._run.append_epoch(record.number, report)
-        record.epochs, record.score = report["epoch"], report["score"]
-        record.best_score = max(record.score, record.best_score or 0.0)
-        record.seconds += report["seconds"] + report["valid_seconds"]
+        score = report.score
+        self._run.append_epoch(record.number, asdict(report))
+        record.epochs, record.score = report.epoch, score
+        if score is not None:
+            record.best_score = max(score, record.best_score or 0.0)
+        record.seconds += report.seconds + report.valid_seconds
         self._note_best(record)
-        scalars = {f"epoch/{k}": v for k, v in report.items() if k != "epoch" and v is not None}
+        scalars = {f"epoch/{k}": v for k, v in asdict(report).items() if k != "epoch"}
         # the HParams tab shows the last value of these, of running trials too
-        scalars |= {"score/best": record.best_score, "score/final": record.score, "epochs": record.epochs}
-        self._boards[trial.trial_id].scalars(
-            {k: v for k, v in scalars.items() if math.isfinite(v)}, report["epoch"]
-        )
-        self._progress.running[f"trial {record.number}"] = (
-            f"epoch {record.epochs}/{self._epochs}  score {record.score:.4f}"
-        )
+        scalars |= {"score/best": record.best_score, "score/final": score, "epochs": record.epochs}
+        finite = {k: v for k, v in scalars.items() if v is not None and math.isfinite(v)}
+        self._boards[key].scalars(finite, report.epoch)
+        shown = "" if score is None else f"  score {score:.4f}"
+        self._progress.running[f"trial {record.number}"] = f"epoch {record.epochs}/{self._epochs}{shown}"
         self._show()
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        record = self._records[trial.trial_id]
-        finished = record.epochs >= self._epochs
-        self._end(trial, "finished" if finished else "pruned")
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        if trial.trial_id in self._records:
-            error = trial.get_error() if hasattr(trial, "get_error") else None
-            self._records[trial.trial_id].error = str(error or "unknown")
-            self._end(trial, "failed")
-
-    def _end(self, trial: Any, state: str) -> None:
-        record = self._records.pop(trial.trial_id)
-        record.state = state
+    def ended(self, key: str, state: State, error: str | None = None) -> None:
+        record = self._records.pop(key)
+        record.state, record.error = state, error
         self._run.write_trial(record)
-        self._boards.pop(trial.trial_id).close(state)
+        self._boards.pop(key).close(state)
         self._run.trial_state(record.number).unlink(missing_ok=True)
         self._counts[state] += 1
         self._progress.done += 1
@@ -100,7 +85,10 @@ class Tracker(Callback):
             self._best = (record.score, record.number)
 
     def _show(self) -> None:
-        facts = {name: str(count) for name, count in self._counts.items() if count or name != "failed"}
+        usual = ("finished", "pruned")
+        facts: dict[str, str] = {
+            name: str(count) for name, count in self._counts.items() if count or name in usual
+        }
         if self._best is not None:
             facts["best"] = f"{self._best[0]:.4f} (trial {self._best[1]})"
         self._progress.facts = {"running": str(len(self._progress.running)), **facts}

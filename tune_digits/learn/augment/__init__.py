@@ -1,10 +1,10 @@
 """Random changes of a whole batch of images at once, on the device where the images are.
 
 `draw` makes the random numbers, one set per sample; `apply` is a pure function of images and those numbers.
-All geometry is one map from output to input pixels, sampled once: two samplings would blur twice.
+All geometric changes together are one map from output to input pixels, sampled once: two samplings would blur twice.
 
-Shapes: B batch, C channels, H W pixels, K nodes of the elastic field, S cells of the distorted grid along an axis.
-Images are float32 in [0, 1].
+Shape letters: B batch, C channels, H W pixels, K nodes of the elastic field, S cells of the distorted grid along an
+axis. Images are float32 in [0, 1].
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ def augment(images: Tensor, config: Augment, generator: torch.Generator) -> Tens
 
 
 def apply(images: Tensor, params: AugmentParams) -> Tensor:
-    """Changed float32 images (B, C, H, W) in [0, 1]. What comes from outside an image is 0.
+    """Changed float32 images (B, C, H, W) in [0, 1]. Pixels from outside an image are 0.
 
     The input stays as it is; if params change nothing, it is returned itself.
     """
-    warped, blurred, changed = is_warped(params), params.blur is not None, is_changed(params)
-    if not (warped or blurred or changed):
+    warped, changed = is_warped(params), is_changed(params)
+    if not (warped or params.blur is not None or changed):
         return images
     chains = 1 if params.augmix is None else params.augmix.shape[1] - 1
     out = images if chains == 1 else images.repeat(chains, 1, 1, 1)
     if warped:
         out = warp(out, params)
-    if blurred:
+    if params.blur is not None:
         out = blur(out, params.blur)
     if changed:
-        # In place from here: on a CPU, fresh memory for every step would take half as long again.
+        # in place from here: on a CPU, new memory for every operation would take 1.5 times as long
         out = out.clone() if out is images else out
         change_pixels_(out, params)
     if params.augmix is not None:
@@ -62,7 +62,7 @@ def apply(images: Tensor, params: AugmentParams) -> Tensor:
 
 
 def _mix(images: Tensor, chains: Tensor, weights: Tensor) -> Tensor:
-    """The weighted sum of the image and its chains (chains, B, C, H, W); weights (B, 1 + chains) sum to 1."""
+    """The weighted sum of the image and its chains (chains, B, C, H, W); weights: (B, 1 + chains), adding up to 1."""
     columns = weights.T[:, :, None, None, None]
     out = images * columns[0]
     for chain, column in zip(chains, columns[1:], strict=True):

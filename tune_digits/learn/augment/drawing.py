@@ -1,4 +1,4 @@
-"""The random numbers of a batch: one set per sample, apart from their application."""
+"""Drawing the random numbers of a batch, one set per sample."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tune_digits.learn.augment.geometry import elastic_nodes
 from tune_digits.learn.augment.magnitudes import TONES, crop_margin, is_identity, magnitudes, probability
 from tune_digits.learn.augment.params import AugmentParams
 
-AUGMIX_DEPTH = 3  # operations of an AugMix chain at most, as in the paper
-GRID_MASK_UNIT = (0.25, 0.75)  # of the shorter side
-# name -> centre and shape of what is uniform in centre +- magnitude; in the order of drawing, which is kept: it makes
-# the numbers of a seed
+AUGMIX_DEPTH = 3  # largest number of operations in an AugMix chain, as in the paper
+GRID_MASK_UNIT = (0.25, 0.75)  # smallest and largest, as fractions of the shorter side
+# name -> centre and shape of what is uniform in centre +- magnitude. In the order of drawing, which must stay: another
+# order gives other numbers for a seed
 _AROUND: dict[str, tuple[float, tuple[int, ...]]] = {
     "gamma": (0, ()),
     "zoom": (1, (2,)),
@@ -29,7 +29,7 @@ _AROUND: dict[str, tuple[float, tuple[int, ...]]] = {
     "saturation": (1, ()),
     "hue": (0, ()),
 }
-# what changes nothing, where it is not 0
+# the values that change nothing, where they are not 0
 _NEUTRAL = {"zoom": 1.0, "hflip": 1.0, "vflip": 1.0, "contrast": 1.0, "saturation": 1.0, "gamma": 1.0}
 
 
@@ -38,13 +38,14 @@ def draw(
 ) -> AugmentParams:
     """The random numbers for one batch of shape (batch, channels, height, width), on the generator's device.
 
-    Each operation that is on happens to a sample with its own probability. With `tone_one_of` one of brightness,
-    contrast and gamma is drawn first, and the others are out. With `randaugment_n` = n, n of the operations (the drawn
-    tone counts as one) are chosen evenly without repetition, as RandAugment does with it (arXiv:1909.13719), and then
-    happen with their own probabilities; all of them if there are fewer than n. They are applied in the one fixed order.
+    Each operation that is on is applied to a sample with its own probability. With `tone_one_of` one of brightness,
+    contrast and gamma is drawn first, and the other two are off. With `randaugment_n` = n, n of the operations (the
+    drawn tone counts as one) are chosen, all equally likely and without repetition (RandAugment, arXiv:1909.13719,
+    repeats), and then applied with their own probabilities; all of them if there are fewer than n. The order of
+    application is always the same.
 
-    With `augmix` (Hendrycks et al. 2020, arXiv:1912.02781) this is done for each chain of each sample, and the image and
-    its chains get weights (1 - m, m * w): w from a flat Dirichlet distribution, m uniform, the paper's alpha of 1.
+    With `augmix` (Hendrycks et al. 2020, arXiv:1912.02781) this is done for each chain of each sample, and the image
+    and its chains get weights (1 - m, m * w): w from a flat Dirichlet distribution, m uniform, the paper's alpha of 1.
     """
     if is_identity(config, channels):
         return AugmentParams()
@@ -69,7 +70,7 @@ def draw(
 def _amounts(
     config: Augment, m: dict[str, float], batch: int, height: int, width: int, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """What each operation that is on does to each sample, if it happens; of noise only the deviation (B,)."""
+    """What each operation that is on does to each sample, if applied; of noise only the standard deviation (B,)."""
     device = generator.device
     side = min(height, width)
 
@@ -93,7 +94,7 @@ def _amounts(
         limit, steps = m["grid_distortion"], config.grid_steps
         edges = uniform(1 - limit, 1 + limit, 2, steps).cumsum(2)
         even = torch.arange(1, steps + 1, device=device) / steps
-        # Divided by their sum, so that the outermost lines stay where they are.
+        # divided by their sum, so that the outermost lines stay where they are
         values["grid_distortion"] = torch.nn.functional.pad(edges / edges[:, :, -1:] - even, (1, 0))
     if m["crop"]:
         down, right = crop_margin(m["crop"], height, width)
@@ -108,14 +109,15 @@ def _amounts(
         if m[name]:
             values[name] = uniform(0, m[name])
     if m["grid_mask"]:
-        unit = uniform(*(part * side for part in GRID_MASK_UNIT))
-        x, y, part = uniform(0, 1), uniform(0, 1), uniform(0, m["grid_mask"])
-        values["grid_mask"] = torch.stack([unit, x * unit, y * unit, part * unit], dim=1)
+        low, high = GRID_MASK_UNIT
+        unit = uniform(low * side, high * side)
+        x, y, covered = uniform(0, 1), uniform(0, 1), uniform(0, m["grid_mask"])
+        values["grid_mask"] = torch.stack([unit, x * unit, y * unit, covered * unit], dim=1)
     return values
 
 
 def _happens(config: Augment, names: list[str], batch: int, generator: torch.Generator) -> Tensor | None:
-    """(batch, names) bool: which operations happen to which sample; None is all to all."""
+    """(batch, names) bool: which operations are applied to which sample; None is all to all."""
     device = generator.device
     shape = (batch, len(names))
     chances = [probability(config, name) for name in names]
@@ -133,7 +135,7 @@ def _happens(config: Augment, names: list[str], batch: int, generator: torch.Gen
         happens = ~out if happens is None else happens & ~out
     depth = _depth(config, units, batch, generator)
     if depth is not None:
-        # The depth smallest of random keys. What tone_one_of has ruled out stands behind all others.
+        # those with the smallest random keys; what tone_one_of has ruled out has larger keys than all others
         keys = torch.rand(shape, device=device, generator=generator) + out
         taken = keys <= keys.sort(dim=1).values.gather(1, depth - 1)
         happens = taken if happens is None else happens & taken
@@ -141,7 +143,7 @@ def _happens(config: Augment, names: list[str], batch: int, generator: torch.Gen
 
 
 def _depth(config: Augment, units: int, batch: int, generator: torch.Generator) -> Tensor | None:
-    """(batch, 1) how many of the units each sample takes; None is all."""
+    """(batch, 1): how many of the operations are chosen for each sample; None is all."""
     if config.randaugment_n:
         if config.randaugment_n >= units:
             return None
@@ -154,9 +156,9 @@ def _depth(config: Augment, units: int, batch: int, generator: torch.Generator) 
 
 
 def _mixing(batch: int, chains: int, generator: torch.Generator) -> Tensor:
-    """(batch, 1 + chains) weights that sum to 1."""
+    """(batch, 1 + chains): weights that add up to 1."""
     device = generator.device
-    # Normalised exponential variables are a draw from the flat Dirichlet distribution.
+    # exponential variables divided by their sum are a draw from the flat Dirichlet distribution
     parts = torch.empty(batch, chains, device=device).exponential_(generator=generator)
     m = torch.rand(batch, 1, device=device, generator=generator)
     return torch.cat([1 - m, m * parts / parts.sum(1, keepdim=True)], dim=1)

@@ -1,4 +1,4 @@
-"""All geometry of a batch as one map from output to input pixels, and one sampling."""
+"""All geometric changes of a batch as one map from output to input pixels, and one sampling."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def is_warped(p: AugmentParams) -> bool:
 
 
 def warp(images: Tensor, p: AugmentParams) -> Tensor:
-    """Fresh images float32 (B, C, H, W), sampled bilinearly where the composed map says; outside is 0."""
+    """New images float32 (B, C, H, W), sampled bilinearly at the positions of the composed map; outside is 0."""
     height, width = images.shape[2:]
-    # Under autocast the products would round coordinates to bfloat16.
+    # under autocast the products would round coordinates to bfloat16
     with torch.autocast(images.device.type, enabled=False):
         grid = _grid(p, len(images), height, width, images.device)
-        # x and y planes stay apart in memory: grid_sample reads such a grid faster than interleaved pairs.
-        out = F.grid_sample(images, grid.permute(1, 2, 3, 0), align_corners=False)
-    return out.clamp_(0, 1)  # the four weights of a pixel may sum to a little more than 1
+        # x and y planes stay apart in memory: grid_sample reads such a grid faster than interleaved pairs
+        sampled: Tensor = F.grid_sample(images, grid.permute(1, 2, 3, 0), align_corners=False)
+    return sampled.clamp_(0, 1)  # the four weights of a pixel may sum to a little more than 1
 
 
 def elastic_nodes(height: int, width: int) -> tuple[int, int]:
-    """Nodes (rows, columns) of the elastic field: 5 along the shorter side, as densely along the longer."""
+    """Nodes (rows, columns) of the elastic field: 5 along the shorter side, at the same distance along the longer."""
     gap = min(height, width) / 4
     return round(height / gap) + 1, round(width / gap) + 1
 
@@ -50,18 +50,20 @@ def elastic_basis(height: int, width: int) -> Tensor:
     count = math.prod(nodes)
     impulses = torch.eye(count).view(1, count, *nodes)
     weights = F.interpolate(impulses, (height, width), mode="bicubic", align_corners=True)[0]
-    return weights / weights.norm(dim=0)
+    norms: Tensor = weights.norm(dim=0)
+    return weights / norms
 
 
-# ── the places that are read ─────────────────────────────────────────────────────────────────────────
+# ── the positions that are read ─────────────────────────────────────────────────────────────────────────
 
 
 def _grid(p: AugmentParams, batch: int, height: int, width: int, device: torch.device) -> Tensor:
-    """(2, B, H, W): x and y of the place that is read, -1 to 1 across the image.
+    """(2, B, H, W): x and y of the position that is read for each pixel, -1 to 1 across the image.
 
-    From the output back to the input: grid distortion, lens, perspective, the affine map, the elastic field. All that
-    is linear in its numbers is one matrix product with constants of the size; F.affine_grid alone takes 4 times as
-    long. The distorted grid is among them: it moves whole columns and rows, which the affine map only adds up.
+    From the output back to the input: grid distortion, lens, perspective, the affine map, the elastic field. All maps
+    that are linear in their random numbers are one matrix product with constants that depend on the size alone;
+    F.affine_grid alone takes 4 times as long. The distorted grid is among them: it displaces whole columns and rows,
+    and the affine map is linear in these displacements.
     """
     to_grid = _to_grid(height, width, device)
     rows = _inverse_affine(p, batch, height, width, device) * to_grid
@@ -84,7 +86,9 @@ def _grid(p: AugmentParams, batch: int, height: int, width: int, device: torch.d
     if linear:
         return planes
     if p.optical_distortion is not None:
-        planes.mul_(_lens(p, height, width, device)).add_(rows[:, :, 2].T[:, :, None, None])
+        planes.mul_(_lens(p, p.optical_distortion, height, width, device)).add_(
+            rows[:, :, 2].T[:, :, None, None]
+        )
     grid = planes if p.perspective is None else planes[:2].div_(planes[2])
     if field is not None:
         basis = _elastic_basis(height, width, device)
@@ -92,16 +96,16 @@ def _grid(p: AugmentParams, batch: int, height: int, width: int, device: torch.d
     return grid
 
 
-def _lens(p: AugmentParams, height: int, width: int, device: torch.device) -> Tensor:
-    """(B, H, W): 1 + k r^2 + k r^4, r being in sides and already moved by the distorted grid."""
+def _lens(p: AugmentParams, k: Tensor, height: int, width: int, device: torch.device) -> Tensor:
+    """(B, H, W): 1 + k r^2 + k r^4, with k (B,) and r, as a fraction of the sides, after the distorted grid."""
     x, y, _ = _affine_basis(height, width, device).view(3, 1, height, width)
     x, y = x[:, 0] / width, y[:, :, 0] / height
     if p.grid_distortion is not None:
         hats = _hats(p.grid_distortion.shape[2] - 1, height, width, device).view(2, -1, height, width)
         x = x + p.grid_distortion[:, 0, 1:-1] @ hats[0, :, 0]
         y = y + p.grid_distortion[:, 1, 1:-1] @ hats[1, :, :, 0]
-    # r^2 = x^2 + y^2, so that the factor is a polynomial in x^2 whose coefficients are functions of y: one product.
-    k, x, y = p.optical_distortion[:, None], x.square(), y.square()
+    # r^2 = x^2 + y^2, so that the factor is a polynomial in x^2 whose coefficients are functions of y: one product
+    k, x, y = k[:, None], x.square(), y.square()
     x, y = (t.expand(len(k), -1) for t in (x, y))
     powers = torch.stack([torch.ones_like(x), x, x.square()], dim=1)
     coefficients = torch.stack([1 + k * (y + y.square()), k * (1 + 2 * y), k.expand_as(y)], dim=2)
@@ -111,7 +115,7 @@ def _lens(p: AugmentParams, height: int, width: int, device: torch.device) -> Te
 def _inverse_affine(p: AugmentParams, batch: int, height: int, width: int, device: torch.device) -> Tensor:
     """(B, 2, 3): the output pixel (x, y, 1), from the centre, to the input pixel.
 
-    Forward it is shift . shear . rotate . zoom, albumentations' order, after crop . flip: both backends mean the same.
+    Forward it is shift . shear . rotate . zoom, albumentations' order, after crop . flip: the same in both backends.
     """
     zero, one = torch.zeros(batch, device=device), torch.ones(batch, device=device)
     a, b, c, d = one, zero, zero, one  # the 2x2 part [[a, b], [c, d]]
@@ -139,7 +143,7 @@ def _inverse_affine(p: AugmentParams, batch: int, height: int, width: int, devic
 
 
 def _homography(rows: Tensor, moved: Tensor, height: int, width: int) -> Tensor:
-    """(B, 3, 3): rows (B, 2, 3) after the projective map that reads the corners at places moved by (B, 4, 2).
+    """(B, 3, 3): rows (B, 2, 3) after the projective map that reads the corners displaced by `moved` (B, 4, 2).
 
     The unit square to a quadrilateral in closed form: Heckbert 1989, "Fundamentals of texture mapping", 2.2.3.
     """
@@ -197,8 +201,8 @@ def _hats(steps: int, height: int, width: int, device: torch.device) -> Tensor:
 
 def _interpolation(steps: int, length: int) -> Tensor:
     """(S + 1, length): linear interpolation at the pixel centres between S + 1 even lines, edge to edge."""
-    place = (torch.arange(length) + 0.5) * (steps / length)
-    return (1 - (place - torch.arange(steps + 1)[:, None]).abs()).clamp_(min=0)
+    positions = (torch.arange(length) + 0.5) * (steps / length)
+    return (1 - (positions - torch.arange(steps + 1)[:, None]).abs()).clamp_(min=0)
 
 
 @lru_cache(maxsize=32)

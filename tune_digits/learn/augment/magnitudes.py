@@ -1,4 +1,4 @@
-"""How strong and how probable each operation is under a config."""
+"""How strong and how probable each operation is in a configuration."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ MAGNITUDES = (
     "hflip", "vflip", "brightness", "contrast", "gamma", "saturation", "hue", "blur", "noise", "cutout", "grid_mask",
 )  # fmt: skip
 TONES = ("brightness", "contrast", "gamma")
-COLOURS = ("saturation", "hue")  # only of images with three channels
+COLOURS = ("saturation", "hue")  # only for images with three channels
 
 RANDAUGMENT_TOP = 30
-# What magnitude 30 means in RandAugment (arXiv:1909.13719, with AutoAugment's ranges), as far as the operations exist
-# here. The paper's brightness is a factor 1 +- 0.9, here it is added; zoom, elastic and gamma are not in the paper
-# and cutout follows UDA (arXiv:1904.12848). Drawn is uniformly up to the magnitude, in the paper always all of it.
+# What magnitude 30 means in RandAugment (arXiv:1909.13719, with AutoAugment's ranges), for the operations that exist
+# here. The paper's brightness is a factor 1 +- 0.9, here it is added; zoom, elastic and gamma are not in the paper, and
+# cutout follows UDA (arXiv:1904.12848). Amounts are uniform up to the magnitude; the paper always takes all of it.
 RANDAUGMENT = {
     "rotate": 30.0, "shift": 0.45, "shear": 17.0, "zoom": 0.5, "elastic": 0.06,
     "brightness": 0.45, "contrast": 0.9, "gamma": 0.9, "saturation": 0.9, "cutout": 0.5,
@@ -22,9 +22,9 @@ RANDAUGMENT = {
 
 
 def magnitudes(config: Augment, channels: int = 3) -> dict[str, float]:
-    """Every magnitude times `strength`, no larger than the config allows for the magnitude itself.
+    """Every magnitude times `strength`, at most the upper bound that the configuration has for the magnitude itself.
 
-    0 is an operation that is off: it has no magnitude, or no probability, or needs colours that are not there.
+    0 is an operation that is off: its magnitude or probability is 0, or it needs colours and the images have none.
     """
     found = {name: min(config.strength * _own(config, name), _LARGEST[name]) for name in MAGNITUDES}
     for name in found:
@@ -34,33 +34,34 @@ def magnitudes(config: Augment, channels: int = 3) -> dict[str, float]:
 
 
 def probability(config: Augment, name: str) -> float:
-    """The probability of the operation for a sample that is augmented, where n of RandAugment does not forbid it."""
-    own = getattr(config.ps, name)
+    """The probability of the operation for a sample that is augmented and, with RandAugment, has it among its n."""
+    own: float | None = getattr(config.ps, name)
     return config.each_p if own is None else own
 
 
 def is_identity(config: Augment, channels: int = 3) -> bool:
-    """True if no image can change under this config."""
+    """True if no image can change under this configuration."""
     if config.p == 0:
         return True
     return config.pipeline is None and not any(magnitudes(config, channels).values())
 
 
 def crop_margin(magnitude: float, height: int, width: int) -> tuple[int, int]:
-    """The whole pixels of a crop's margin: above and below, left and right."""
+    """The margins of a crop in whole pixels: (above and below, left and right)."""
     return round(magnitude * height), round(magnitude * width)
 
 
 def _own(config: Augment, name: str) -> float:
-    own = getattr(config, name)
+    own: float = getattr(config, name)
     if own == 0 and (config.randaugment_n or config.augmix):
         return config.randaugment_magnitude / RANDAUGMENT_TOP * RANDAUGMENT.get(name, 0.0)
     return own
 
 
 def largest(name: str) -> float:
-    """The upper bound of a field of the config."""
-    return next(bound.le for bound in Augment.model_fields[name].metadata if hasattr(bound, "le"))
+    """The upper bound of a field of the configuration."""
+    bounds: list[float] = [b.le for b in Augment.model_fields[name].metadata if hasattr(b, "le")]
+    return bounds[0]
 
 
 _LARGEST = {name: largest(name) for name in MAGNITUDES}

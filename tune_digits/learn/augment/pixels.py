@@ -1,4 +1,4 @@
-"""Blur, brightness, contrast, colour, gamma, noise and masks of a batch; nothing here moves pixels."""
+"""Blur, brightness, contrast, colour, gamma, noise and masks of a batch: all that does not move pixels."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from tune_digits.learn.augment.params import AugmentParams
 
 TONE = ("contrast", "brightness", "saturation", "hue", "gamma")
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in YIQ and in OpenCV's grey
-_BLUR_REACH = 3.5  # sigmas on each side
-# About the smallest normal float32 and its logarithm: on a CPU an exponential that underflows and the logarithm of 0 take
-# 50 to 150 times as long as others.
+_BLUR_REACH = 3.5  # standard deviations on each side
+# About the smallest normal float32 and its logarithm: on a CPU an exponential that underflows and the logarithm of 0
+# take 50 to 150 times as long as others.
 _TINY = 1.2e-38
 _LOG_TINY = math.log(_TINY)
 
 
 def is_changed(p: AugmentParams) -> bool:
-    """True if the params change pixels in place (all but the blur)."""
+    """True if the params change pixels in place (all except the blur)."""
     return any(getattr(p, name) is not None for name in (*TONE, "noise", "cutout", "grid_mask"))
 
 
@@ -36,11 +36,11 @@ def change_pixels_(images: Tensor, p: AugmentParams) -> None:
 
 
 def blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur with each sample's sigma (B,), in parts of the shorter side.
+    """Gaussian blur with each sample's standard deviation sigma (B,), as a fraction of the shorter side.
 
-    Beyond the border stands the mirror image without the border pixel itself (OpenCV's BORDER_REFLECT_101). Such a
-    filter only scales the waves of the cosine transform DCT-I, so that all samples share four matrix products; on a
-    CPU a matrix or a convolution for each sample takes 7 and 19 times as long.
+    Beyond the border is the mirror image without the border pixel itself (OpenCV's BORDER_REFLECT_101). Such a filter
+    only scales the waves of the cosine transform DCT-I, so that all samples share four matrix products; on a CPU a
+    matrix for each sample takes 7 times as long, a convolution for each 19 times.
     """
     batch, channels, height, width = images.shape
     sigma = sigma * min(height, width)
@@ -68,19 +68,23 @@ def _left(matrix: Tensor, images: Tensor) -> Tensor:
 
 @lru_cache(maxsize=32)
 def _cosines(reach: int, length: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """DCT-I of columns of pixels and its inverse (length, length), and what 0..reach pixels' distance does to each wave."""
+    """DCT-I of columns of pixels and its inverse, both (length, length), and how a filter scales the waves.
+
+    The third, (reach + 1, length), is the factor of each wave for a filter of the two pixels at each distance.
+    """
     step = math.pi / max(length - 1, 1)
     waves = torch.arange(length, dtype=torch.float64)
     inverse = torch.cos(step * waves[:, None] * waves)
     gains = torch.cos(step * torch.arange(reach + 1)[:, None] * waves)
-    return tuple(m.float().to(device) for m in (torch.linalg.inv(inverse), inverse, gains))
+    forward = torch.linalg.inv(inverse)
+    return forward.float().to(device), inverse.float().to(device), gains.float().to(device)
 
 
 def _tone_(images: Tensor, p: AugmentParams) -> None:
     """clamp(colour(contrast * (image + brightness - mean) + mean)) ** gamma, with the mean of image + brightness."""
     offset = p.brightness
     if p.contrast is not None:
-        # No clamp between brightness and contrast: it would lose what the second brings back into range.
+        # no clamp between brightness and contrast: it would lose what contrast brings back into range
         towards_mean = (1 - p.contrast) * images.flatten(1).mean(1)
         offset = towards_mean if offset is None else towards_mean + offset
         images.mul_(_column(p.contrast))
@@ -92,17 +96,18 @@ def _tone_(images: Tensor, p: AugmentParams) -> None:
     if p.gamma is None:
         images.clamp_(0, 1)
     else:
-        # A third of pow's time on a CPU.
+        # a third of pow's time on a CPU
         images.clamp_(_TINY, 1).log_().mul_(_column(p.gamma)).clamp_(min=_LOG_TINY).exp_()
 
 
 def colour_matrix(saturation: Tensor | None, hue: Tensor | None) -> Tensor:
-    """(B, 3, 3) on RGB: YIQ's two colour axes scaled by saturation (B,) and turned by hue (B,) parts of a circle.
+    """(B, 3, 3) on RGB: YIQ's two colour axes scaled by saturation (B,) and rotated by hue (B,), in turns.
 
-    Linear, so that both are one product; luma stays. A turn in HSV, as in torchvision, keeps the largest and
-    smallest channel instead and costs several times as much.
+    At least one of the two must be given. Both are linear, so that they are one product; luma stays. A rotation in HSV,
+    as in torchvision, keeps the largest and smallest channel instead and costs several times as much.
     """
     given = saturation if saturation is not None else hue
+    assert given is not None
     saturation = torch.ones_like(given) if saturation is None else saturation
     angle = torch.zeros_like(given) if hue is None else hue * (2 * math.pi)
     parts = torch.stack([torch.ones_like(given), saturation * angle.cos(), saturation * angle.sin()], dim=1)
@@ -111,7 +116,7 @@ def colour_matrix(saturation: Tensor | None, hue: Tensor | None) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _colour_basis(device: torch.device) -> Tensor:
-    """(3, 9): the parts of a colour matrix that are grey, colour as it is, and colour turned by 90 degrees."""
+    """(3, 9): the matrices that give the grey value, the colour as it is, and the colour rotated by 90 degrees."""
     luma = torch.tensor(LUMA, dtype=torch.float64)
     grey = luma.expand(3, 3)
     yiq = torch.stack(
@@ -123,13 +128,13 @@ def _colour_basis(device: torch.device) -> Tensor:
 
 
 def _mask_(images: Tensor, p: AugmentParams) -> None:
-    """Set to 0 what lies in the rows and the columns of a mask at once."""
+    """Set to 0 the pixels that are in both a row and a column of a mask, in place."""
     height, width = images.shape[2:]
     masks = [mask for mask in (p.cutout, p.grid_mask) if mask is not None]
     centres = [torch.arange(length, device=images.device) + 0.5 for length in (height, width)]
     bands = [(_square if mask is p.cutout else _grid_squares)(mask, *centres) for mask in masks]
-    # Float masks: boolean ones and masked_fill take 1.6 times as long on a CPU. What is kept is the product of
-    # 1 - row * column over the masks, multiplied out: one matrix product.
+    # float masks: boolean ones and masked_fill take 1.6 times as long on a CPU. Pixels are multiplied by the product of
+    # 1 - row * column over the masks, which is expanded into one matrix product.
     ones = [torch.ones(len(images), length, device=images.device) for length in (height, width)]
     terms = [tuple(ones)]
     for row, column in bands:
@@ -151,8 +156,9 @@ def _grid_squares(grid: Tensor, y_centres: Tensor, x_centres: Tensor) -> tuple[T
     unit, x, y, side = grid.unsqueeze(2).unbind(1)
     unit = unit.clamp(min=1)  # 0 where no mask happens
     along = [(centres - start) / unit for centres, start in ((y_centres, y), (x_centres, x))]
-    # The part after the point, by hand: torch.remainder takes 10 times as long on a CPU.
-    return tuple(place - place.floor() < side / unit for place in along)
+    # the fraction after the point, written out: torch.remainder takes 10 times as long on a CPU
+    rows, columns = (position - position.floor() < side / unit for position in along)
+    return rows, columns
 
 
 def _column(values: Tensor) -> Tensor:

@@ -1,21 +1,19 @@
-"""Networks for small images. Each carries its own preprocessing, so saved weights are all a prediction needs.
+"""Networks for small images. Each contains its own preprocessing, so saved weights are all that a prediction needs.
 
-Shape letters: B batch, C channels, H W, K class columns (all heads side by side).
+Shape letters: B batch, C channels, H W pixels, K class columns (all targets side by side).
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tune_digits.config import Model
-from tune_digits.config.model import TIMM, TORCHVISION, model_kind
+from tune_digits.config.model import TIMM, TORCHVISION, Model, model_kind
 from tune_digits.errors import ConfigError
+from tune_digits.learn.models.classifier import ImageClassifier, Network
 from tune_digits.learn.models.dense_cnn import dense_cnn
 from tune_digits.learn.models.init import initialise, set_batchnorm
 from tune_digits.learn.models.keras8 import keras8
@@ -24,11 +22,11 @@ from tune_digits.learn.models.se_cnn import se_cnn
 from tune_digits.learn.models.simple_m import simple_m
 from tune_digits.learn.models.timm_net import timm_net
 from tune_digits.learn.models.torchvision_net import torchvision_net
-from tune_digits.learn.models.transfer import Transfer, load_matching, read_run, read_weights
+from tune_digits.learn.models.transfer import Transfer, load_matching
 
-# kind of name in the configuration -> (its part of the configuration, C, H, W, K) -> network of normalised
-# images; the last nn.Linear in it is its classifier
-MODELS: dict[str, Callable[[Any, int, int, int, int], nn.Module]] = {
+# kind of name in the configuration -> builder: (its part of the configuration, C, H, W, K) -> the network of
+# normalised images, and which of its layers is the classifier
+MODELS: dict[str, Callable[[Any, int, int, int, int], Network]] = {
     "lean_cnn": lean_cnn,
     "keras8": keras8,
     "se_cnn": se_cnn,
@@ -59,7 +57,7 @@ class Normalize(nn.Module):
 class NormalizeEach(nn.Module):
     """(x - mean) / std of each image by itself, over its channels and pixels.
 
-    std is at least 1 / sqrt(C H W), so that an empty image gives zeros (TensorFlow's per_image_standardization).
+    std is at least 1 / sqrt(C H W), so that an image of one value gives zeros (TensorFlow's per_image_standardization).
     """
 
     def forward(self, images: Tensor) -> Tensor:
@@ -85,43 +83,47 @@ def build_model(
     std: Sequence[float],
     *,
     normalize: str = "dataset",
-) -> nn.Module:
+    weights: Mapping[str, Tensor] | None = None,
+) -> ImageClassifier:
     """A network from images float32 (B, C, H, W) in [0, 1] to logits (B, K); H and W >= 8.
 
     mean, std: (C,) of the training images on that scale, std > 0; used where `normalize` is dataset. The initial
-    weights come from torch's global generator; where the configuration says so, those that fit are then taken
-    from an earlier run or a file. Give model and images `torch.channels_last`: 1.2 to 1.4 times as fast on one
-    CPU core. Raises ConfigError where the network cannot be made for these images, or nothing in the given
-    weights fits.
+    weights come from torch's global generator; those in `weights` whose names and shapes fit replace them. Give model
+    and images `torch.channels_last`: 1.2 to 1.4 times as fast on one CPU core. Raises ConfigError where the network
+    cannot be made for these images, or nothing in `weights` fits.
     """
-    network = MODELS[model_kind(config.name)](config, channels, height, width, classes)
-    initialise(network, config.init)
-    set_batchnorm(network, config.bn_momentum, config.bn_eps, config.bn_gamma_init)
-    model = nn.Sequential(OrderedDict(normalize=NORMALIZATIONS[normalize](mean, std), network=network))
-    start_from(model, config)
+    model = _fresh(config, channels, height, width, classes, NORMALIZATIONS[normalize](mean, std))
+    if weights is not None:
+        load_matching(model, weights)
     return model
 
 
-def start_from(model: nn.Module, config: Model) -> Transfer | None:
-    """Copy into `model`, in place, the weights that the configuration starts from; None where it names none."""
-    if config.init_from is not None:
-        return load_matching(model, read_run(Path(config.init_from)))
-    if config.weights is not None:
-        return load_matching(model, read_weights(Path(config.weights)))
-    return None
+def _fresh(
+    config: Model, channels: int, height: int, width: int, classes: int, normalize: nn.Module
+) -> ImageClassifier:
+    network = MODELS[model_kind(config.name)](config, channels, height, width, classes)
+    initialise(network.body, config.init)
+    set_batchnorm(network.body, config.bn_momentum, config.bn_eps, config.bn_gamma_init)
+    return ImageClassifier(normalize, network)
 
 
-def check_model(config: Model, channels: int, height: int, width: int, classes: int) -> Transfer | None:
+def check_model(
+    config: Model,
+    channels: int,
+    height: int,
+    width: int,
+    classes: int,
+    weights: Mapping[str, Tensor] | None = None,
+) -> Transfer | None:
     """Raise ConfigError, with the reason, where a model cannot be made for these images or gives no logits.
 
     Builds the model and sends two blank images through it; the global generator is left as it was. Returns what was
-    taken from the weights it starts from, None where it starts from none.
+    taken from `weights`, None where there are none.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         try:
-            model = build_model(
-                config, channels, height, width, classes, (0.0,) * channels, (1.0,) * channels
-            )
+            model = _fresh(config, channels, height, width, classes, nn.Identity())
+            transfer = None if weights is None else load_matching(model, weights)
             logits = model.eval()(torch.zeros(2, channels, height, width))
         except ConfigError as error:
             raise ConfigError(f"trial.model ({config.name}): {error}") from None
@@ -132,4 +134,4 @@ def check_model(config: Model, channels: int, height: int, width: int, classes: 
         raise ConfigError(
             f"trial.model ({config.name}) gives {tuple(logits.shape)} for logits (2, {classes})"
         )
-    return start_from(model, config)
+    return transfer

@@ -1,4 +1,4 @@
-"""What the networks are made of: activations, pooling, squeeze-and-excitation.
+"""Parts that several networks share: activations, pooling, squeeze-and-excitation.
 
 Shape letters: B batch, C channels, H W.
 """
@@ -26,7 +26,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 class GeM(nn.Module):
     """Generalised mean over positions: (B, C, H, W) -> (B, C, 1, 1) as mean(x^p)^(1/p), with p learned.
 
-    p = 1 is the mean, p to infinity the maximum; it starts at 3. Values below 1e-6 count as 1e-6.
+    p = 1 is the mean, p -> infinity the maximum; it starts at 3. Values below 1e-6 count as 1e-6.
     Radenović et al. 2018, arXiv 1711.02512.
     """
 
@@ -50,7 +50,7 @@ POOLINGS: dict[str, Callable[[], nn.Module]] = {
 
 
 def vector_of(pooling: str, channels: int, height: int, width: int) -> tuple[list[nn.Module], int]:
-    """The modules (B, C, H, W) -> (B, D) and D: C, or C*H*W for `flatten`."""
+    """The modules from maps (B, C, H, W) to vectors (B, D), and D: C, or C*H*W for `flatten`."""
     size = channels * height * width if pooling == "flatten" else channels
     return [POOLINGS[pooling](), nn.Flatten()], size
 
@@ -81,9 +81,11 @@ def halving(blur: bool) -> nn.Module:
 
 
 class SqueezeExcite(nn.Module):
-    """Each channel times a gate in 0..1 made from all channels' means; C // ratio (at least 1) units between.
+    """(B, C, H, W) -> the same shape: each channel times a gate in 0..1, computed from the means of all channels.
 
-    Hu et al. 2018, arXiv 1709.01507.
+    Two dense layers make the gates, with C // ratio (at least 1) units between them. Hu et al. 2018, arXiv 1709.01507.
+    torchvision.ops.SqueezeExcitation computes the same, but importing it takes 4 s of a core in every worker, and saved
+    weights would no longer fit (docs/log.md).
     """
 
     def __init__(self, channels: int, ratio: int) -> None:
@@ -94,11 +96,12 @@ class SqueezeExcite(nn.Module):
         )
 
     def forward(self, maps: Tensor) -> Tensor:
-        return maps * self.gate(maps.mean((-2, -1)))[:, :, None, None]
+        gates: Tensor = self.gate(maps.mean((-2, -1)))
+        return maps * gates[:, :, None, None]
 
 
 def squeeze_excite(channels: int, ratio: int) -> list[nn.Module]:
-    """The block as a list, empty where ratio is 0."""
+    """A list of the one block, or an empty list where ratio is 0."""
     return [SqueezeExcite(channels, ratio)] if ratio else []
 
 
@@ -111,10 +114,10 @@ def conv_norm_act(
     padding: int | None = None,
     bias: bool = False,
 ) -> list[nn.Module]:
-    """Convolution, BatchNorm, activation. padding: none keeps the size (odd kernels)."""
+    """Convolution, BatchNorm, activation. padding: None keeps the maps' size (odd kernels)."""
     padding = kernel // 2 if padding is None else padding
     return [
-        # BatchNorm removes a bias again, so there is none unless it is asked for
+        # BatchNorm subtracts a bias again, so there is none unless it is asked for
         nn.Conv2d(inputs, outputs, kernel, padding=padding, bias=bias),
         nn.BatchNorm2d(outputs),
         ACTIVATIONS[activation](),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tune_digits.config import DenseCnn
+from tune_digits.config.model import DenseCnn
 from tune_digits.learn.models.blocks import conv_norm_act, halving, vector_of
+from tune_digits.learn.models.classifier import Network
 
 
 class DenseBlock(nn.Module):
@@ -28,7 +29,7 @@ class DenseBlock(nn.Module):
         return maps
 
 
-def dense_cnn(config: DenseCnn, channels: int, height: int, width: int, classes: int) -> nn.Sequential:
+def dense_cnn(config: DenseCnn, channels: int, height: int, width: int, classes: int) -> Network:
     """Normalised images (B, channels, height, width) -> logits (B, classes); height and width >= 4.
 
     A 3x3 convolution to 2w channels, a dense block of `depth` convolutions and two of `depth + 1` (two and
@@ -48,4 +49,5 @@ def dense_cnn(config: DenseCnn, channels: int, height: int, width: int, classes:
         layers.append(DenseBlock(inputs, config.width, depth, act, bias))
         inputs += depth * config.width
     pool, features = vector_of(config.pooling, inputs, height // 4, width // 4)
-    return nn.Sequential(*layers, *pool, nn.Dropout(config.dropout), nn.Linear(features, classes))
+    classifier = nn.Linear(features, classes)
+    return Network(nn.Sequential(*layers, *pool, nn.Dropout(config.dropout), classifier), (classifier,))

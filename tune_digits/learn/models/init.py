@@ -1,4 +1,4 @@
-"""First weights, and what BatchNorm is set to, for any network."""
+"""Initial weights, and the settings of BatchNorm, for any network."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tune_digits.errors import ConfigError
+from tune_digits.learn.models.norm import Fixed
 
 # Keras's RandomUniform, which its name "uniform" means
 KERAS_UNIFORM = 0.05
@@ -27,7 +28,7 @@ INITS: dict[str, Callable[[Tensor], object] | None] = {
 
 
 def initialise(network: nn.Module, init: str) -> None:
-    """Fill convolutions and dense layers in place as INITS says, from torch's global generator."""
+    """Fill the weights of convolutions and dense layers as INITS says, in place, from torch's global generator."""
     fill = INITS[init]
     if fill is None:
         return
@@ -39,14 +40,14 @@ def initialise(network: nn.Module, init: str) -> None:
 
 
 def set_batchnorm(network: nn.Module, momentum: float, eps: float, gamma: str) -> None:
-    """Give every BatchNorm these knobs, in place, but for those marked with `keeps_knobs`.
+    """Set these hyper-parameters of every BatchNorm, in place, except of those that are `Fixed`.
 
     gamma: ones (as the network has it), uniform (-0.05..0.05), or zero_last: 0 in the last BatchNorm of each
     residual branch, so that every block starts as the identity (Goyal et al. 2017, arXiv 1706.02677). Raises
     ConfigError where zero_last finds no residual branch with a BatchNorm.
     """
     for norm in _norms(network):
-        if getattr(norm, "keeps_knobs", False):
+        if isinstance(norm, Fixed):
             continue
         norm.momentum, norm.eps = momentum, eps
         if gamma == "uniform" and norm.affine:

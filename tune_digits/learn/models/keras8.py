@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from torch import nn
 
-from tune_digits.config import Keras8
+from tune_digits.config.model import Keras8
 from tune_digits.learn.models.blocks import ACTIVATIONS, conv_norm_act, halving, vector_of
-from tune_digits.learn.models.norm import bias_variance
+from tune_digits.learn.models.classifier import Network
+from tune_digits.learn.models.norm import FixedBatchNorm1d, bias_variance
 
 
-def keras8(config: Keras8, channels: int, height: int, width: int, classes: int) -> nn.Sequential:
+def keras8(config: Keras8, channels: int, height: int, width: int, classes: int) -> Network:
     """Normalised images (B, channels, height, width) -> logits (B, classes); height and width >= 8.
 
     3 + 3 + 2 convolutions of 3x3 with w, 2w and 4w channels, each followed by BatchNorm and LeakyReLU; every
@@ -30,17 +31,12 @@ def keras8(config: Keras8, channels: int, height: int, width: int, classes: int)
     hidden = 4 * config.width
     norm = nn.BatchNorm1d(hidden)
     if config.dense_bn == "keras":
-        norm = nn.BatchNorm1d(hidden, eps=1e-3, momentum=0.01)
-        norm.keeps_knobs = True
-    network = nn.Sequential(
-        *layers,
-        # flatten needs no pooling layer, and its absence keeps the names of weights saved before there was one
-        *(pool[1:] if config.pooling == "flatten" else pool),
-        nn.Linear(features, hidden),
-        ACTIVATIONS[config.activation](),
-        norm,
-        nn.Linear(hidden, classes),
-    )
+        norm = FixedBatchNorm1d(hidden, eps=1e-3, momentum=0.01)
+    # flatten needs no pooling layer, and its absence keeps the names of weights saved before there was one
+    layers += pool[1:] if config.pooling == "flatten" else pool
+    layers += [nn.Linear(features, hidden), ACTIVATIONS[config.activation](), norm]
+    classifier = nn.Linear(hidden, classes)
+    body = nn.Sequential(*layers, classifier)
     if config.bn_variance == "biased":
-        bias_variance(network)
-    return network
+        bias_variance(body)
+    return Network(body, (classifier,))

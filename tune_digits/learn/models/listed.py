@@ -1,9 +1,10 @@
-"""Networks of other libraries made fit for small images: their first layers, their input's size, their head."""
+"""Networks of other libraries adapted to small images: their first layers, the size of their input, their last ones."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from tune_digits.errors import ConfigError
 from tune_digits.learn.models.blocks import POOLINGS
+from tune_digits.learn.models.classifier import Layer
 
 Size = tuple[int, int]
 # shorter sides, pixels, tried where images are too small for a network
@@ -29,14 +31,14 @@ class Resize(nn.Module):
 
 
 def resized(network: nn.Module, size: Size, height: int, width: int) -> nn.Module:
-    """The network behind a Resize to `size`, or alone where images have that size."""
+    """The network after a Resize to `size`, or alone where images have that size."""
     if size == (height, width):
         return network
     return nn.Sequential(OrderedDict(resize=Resize(size), body=network))
 
 
 def scaled(height: int, width: int, side: int) -> Size:
-    """(height, width) with the shorter one at `side` pixels and the proportions kept."""
+    """(height, width) scaled so that the shorter one is `side` pixels."""
     short = min(height, width)
     return round(height * side / short), round(width * side / short)
 
@@ -66,7 +68,7 @@ def first_fitting(
             network.train(was)
         except ConfigError:
             raise
-        # a foreign network says in many ways that its maps have shrunk to nothing
+        # networks report in many ways that their maps have shrunk to nothing
         except (
             RuntimeError,
             ValueError,
@@ -90,6 +92,7 @@ def first_fitting(
 
 
 def first_conv(network: nn.Module) -> tuple[str, nn.Conv2d]:
+    """Name and module of the first convolution; a 1x1 convolution of no network where there is none."""
     found = ((name, m) for name, m in network.named_modules() if isinstance(m, nn.Conv2d))
     return next(found, ("", nn.Conv2d(1, 1, 1)))
 
@@ -100,11 +103,12 @@ def adapt_stem(network: nn.Module, channels: int, small: bool) -> None:
     small: a strided first convolution becomes 3x3 at stride 1 (7x7, 11x11 and strided 3x3 stems: ResNet, DenseNet,
     EfficientNet, MobileNet, RegNet, ...); one that cuts patches (stride = kernel) cuts 2x2 instead of 4x4
     patches, 4x4 instead of larger ones (ConvNeXt, Swin; ViT); a max-pool that follows within three convolutions
-    goes (ResNet, DenseNet, GoogLeNet, Inception, SqueezeNet, ShuffleNet, AlexNet, VGG). A replaced convolution
-    starts with He's weights.
+    is removed (ResNet, DenseNet, GoogLeNet, Inception, SqueezeNet, ShuffleNet, AlexNet, VGG). A replaced
+    convolution starts with He's initial weights.
     """
     name, conv = first_conv(network)
-    kernel, stride, padding = conv.kernel_size[0], conv.stride[0], conv.padding
+    kernel, stride = conv.kernel_size[0], conv.stride[0]
+    padding: Any = conv.padding
     if small and stride > 1:
         if kernel == stride:
             kernel = stride = 4 if kernel > 4 else 2
@@ -136,29 +140,25 @@ def _drop_first_pool(network: nn.Module) -> None:
 # ── last layers ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def add_dropout(network: nn.Module, dropout: float) -> None:
-    """Dropout before the classifier, which is the last dense layer, in place. Raises ConfigError without one."""
+def add_dropout(network: nn.Module, classifiers: Iterable[Layer], dropout: float) -> None:
+    """Put dropout before each of the classifiers, in place."""
     if dropout == 0:
         return
-    dense = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Linear)]
-    if not dense:
-        raise ConfigError(
-            "model.dropout: this network ends in no dense layer before which it could stand; use 0"
-        )
-    name, classifier = dense[-1]
-    network.set_submodule(name, nn.Sequential(nn.Dropout(dropout), classifier))
+    for classifier in classifiers:
+        name = next(name for name, module in network.named_modules() if module is classifier)
+        network.set_submodule(name, nn.Sequential(nn.Dropout(dropout), classifier))
 
 
 def set_pooling(network: nn.Module, name: str, owner: nn.Module, pooling: str) -> None:
-    """Put `pooling` in place of the network's global mean, which is the child `name` of `owner`.
+    """Replace the network's global mean, which is the child `name` of `owner`, by `pooling`, in place.
 
-    Raises ConfigError where there is no such child to replace.
+    Raises ConfigError where there is no such child.
     """
     if pooling == "avg":
         return
     pool = getattr(owner, name, None)
     if not isinstance(pool, nn.AdaptiveAvgPool2d) or pool.output_size not in (1, (1, 1)):
         raise ConfigError(
-            f"model.pooling: {pooling} does not go with this network, which has no layer for its global mean; use avg"
+            f"model.pooling: {pooling} does not go with this network, which has no module for its global mean; use avg"
         )
     setattr(owner, name, POOLINGS[pooling]())

@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import nn
 
-from tune_digits.config import Timm
+from tune_digits.config.model import Timm
 from tune_digits.errors import ConfigError
+from tune_digits.learn.models.classifier import Layer, Network, last_layer
 from tune_digits.learn.models.listed import (
     Size,
     adapt_stem,
@@ -19,11 +20,11 @@ from tune_digits.learn.models.listed import (
     sizes_to_try,
 )
 
-# sides, pixels, tried for networks whose input size is fixed when they are made
+# sides in pixels, tried for networks whose input size is fixed when they are made
 SQUARES = range(32, 385, 32)
 
 
-def timm_net(config: Timm, channels: int, height: int, width: int, classes: int) -> nn.Module:
+def timm_net(config: Timm, channels: int, height: int, width: int, classes: int) -> Network:
     """Normalised images (B, channels, height, width) -> logits (B, classes); height and width >= 8.
 
     `stem: small` replaces what `listed.adapt_stem` says; transformers, which are made for one size, get smaller
@@ -35,9 +36,9 @@ def timm_net(config: Timm, channels: int, height: int, width: int, classes: int)
 
     def build(size: Size) -> nn.Module:
         if "any size" not in built:
-            network = _plain(config.name, channels, classes, size, small)
-            if network is not None:
-                return network
+            fixed = _of_size(config.name, channels, classes, size, small)
+            if fixed is not None:
+                return fixed
             network = _create(config.name, channels, classes)
             adapt_stem(network, channels, small)
             built["any size"] = network
@@ -48,19 +49,29 @@ def timm_net(config: Timm, channels: int, height: int, width: int, classes: int)
         sizes += [(side, side) for side in SQUARES if side >= max(height, width)]
     network, size = first_fitting(config.name, sizes, build, channels, classes)
     _set_pooling(network, config.pooling)
-    add_dropout(network, config.dropout)
-    return resized(network, size, height, width)
+    classifiers = _classifiers(network)
+    add_dropout(network, classifiers, config.dropout)
+    return Network(resized(network, size, height, width), classifiers)
 
 
-def _create(name: str, channels: int, classes: int, **options: Any) -> Any:
+def _create(name: str, channels: int, classes: int, **options: Any) -> nn.Module:
     import timm
 
     arch = name.partition(":")[2]
-    return timm.create_model(arch, pretrained=False, in_chans=channels, num_classes=classes, **options)
+    network: nn.Module = timm.create_model(
+        arch, pretrained=False, in_chans=channels, num_classes=classes, **options
+    )
+    return network
 
 
-def _plain(name: str, channels: int, classes: int, size: Size, small: bool) -> nn.Module | None:
-    """A network made for images of `size`; None for one that takes images of any."""
+def _classifiers(network: Any) -> tuple[Layer, ...]:
+    """What timm says is the network's classifier; distilled networks have two."""
+    found = network.get_classifier()
+    return tuple(last_layer(module) for module in (found if isinstance(found, tuple) else (found,)))
+
+
+def _of_size(name: str, channels: int, classes: int, size: Size, small: bool) -> nn.Module | None:
+    """A network made for images of `size`; None where it takes images of any size."""
     try:
         network = _create(name, channels, classes, img_size=size)
     except TypeError:
@@ -77,7 +88,7 @@ def _plain(name: str, channels: int, classes: int, size: Size, small: bool) -> n
 def _set_pooling(network: nn.Module, pooling: str) -> None:
     if pooling == "avg":
         return
-    from timm.layers import SelectAdaptivePool2d
+    from timm.layers.adaptive_avgmax_pool import SelectAdaptivePool2d
 
     pools = [m for m in network.modules() if isinstance(m, SelectAdaptivePool2d)]
     if not pools:

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from tune_digits.config import Torchvision
+from tune_digits.config.model import Torchvision
+from tune_digits.learn.models.classifier import Network, last_layer
 from tune_digits.learn.models.listed import (
     Size,
     adapt_stem,
@@ -19,9 +20,11 @@ from tune_digits.learn.models.listed import (
 
 # images must be this many pixels or a multiple, after which MaxViT's four halvings still divide into its windows
 MAXVIT_UNIT = {"small": 112, "standard": 224}
+# what torchvision calls the part of a network that ends in its classifier
+CLASSIFIERS = ("fc", "classifier", "head", "heads")
 
 
-def torchvision_net(config: Torchvision, channels: int, height: int, width: int, classes: int) -> nn.Module:
+def torchvision_net(config: Torchvision, channels: int, height: int, width: int, classes: int) -> Network:
     """Normalised images (B, channels, height, width) -> logits (B, classes); height and width >= 8.
 
     `stem: small` replaces what `listed.adapt_stem` says; `standard` leaves the network as it was published. Images
@@ -29,13 +32,13 @@ def torchvision_net(config: Torchvision, channels: int, height: int, width: int,
     `listed.SIDES` that works. Two families take squares of certain sizes only: ViT a multiple of its patch (4
     pixels with the small stem, else 14, 16 or 32), MaxViT one of 112 pixels (small) or 224. GoogLeNet and Inception
     come without their auxiliary classifiers. SqueezeNet's last convolution and the ReLU on its logits become a mean
-    and a dense layer, so that logits may be negative. Raises ConfigError where no size works.
+    and a dense layer, so that logits can be negative. Raises ConfigError where no size works.
     """
     arch = config.name.partition(":")[2]
     small = config.stem == "small"
-    built: dict[str, nn.Module] = {}
+    built: dict[str, Any] = {}
 
-    def build(size: Size) -> nn.Module:
+    def build(size: Size) -> Any:
         if arch.startswith(("vit_", "maxvit")) or not built:
             built["network"] = _plain(arch, config.stem, size, classes)
             adapt_stem(built["network"], channels, small)
@@ -47,8 +50,9 @@ def torchvision_net(config: Torchvision, channels: int, height: int, width: int,
     sizes = _sizes(arch, config, height, width)
     network, size = first_fitting(config.name, sizes, build, channels, classes)
     set_pooling(network, "avgpool", network, config.pooling)
-    add_dropout(network, config.dropout)
-    return resized(network, size, height, width)
+    classifier = last_layer(getattr(network, next(name for name in CLASSIFIERS if hasattr(network, name))))
+    add_dropout(network, (classifier,), config.dropout)
+    return Network(resized(network, size, height, width), (classifier,))
 
 
 def _sizes(arch: str, config: Torchvision, height: int, width: int) -> list[Size]:

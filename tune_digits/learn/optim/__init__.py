@@ -1,4 +1,4 @@
-"""Optimizers, with weight decay only where it regularises, and rates that may differ by depth and kind."""
+"""Optimizers, with weight decay only where it regularises, and learning rates that may differ by depth and kind."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from tune_digits.config import Adam, AdamW, Lamb, Muon, NAdam, Optimizer, RAdam, RmsProp, Sgd
-from tune_digits.learn.optim import lean
+from tune_digits.config.optimizer import Adam, AdamW, Lamb, Muon, NAdam, Optimizer, RAdam, RmsProp, Sgd
+from tune_digits.learn.models.classifier import ImageClassifier
 from tune_digits.learn.optim.keras import KerasAdam, KerasRMSprop, KerasSGD
 from tune_digits.learn.optim.wrappers import CountInState, Lookahead
+from tune_digits.patches import torch_optimizers
 
 Groups = list[dict[str, Any]]
 
@@ -23,24 +24,26 @@ def sgd(groups: Groups, config: Sgd, fused: bool | None) -> torch.optim.Optimize
     """Stochastic gradient descent with momentum."""
     if config.arithmetic == "keras":
         return KerasSGD(groups, config.lr, config.momentum, config.nesterov)
-    return lean.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=fused)
+    return torch_optimizers.SGD(
+        groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=fused
+    )
 
 
 def adam(groups: Groups, config: Adam, fused: bool | None) -> torch.optim.Optimizer:
     """Adam (arXiv:1412.6980); weight decay is added to the gradient (Keras's arithmetic: decoupled)."""
-    kind = lean.Adam if config.arithmetic == "torch" else KerasAdam
+    kind = torch_optimizers.Adam if config.arithmetic == "torch" else KerasAdam
     return kind(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps, fused=fused)
 
 
 def adamw(groups: Groups, config: AdamW, fused: bool | None) -> torch.optim.Optimizer:
     """Adam with decoupled weight decay, scaled by the learning rate (arXiv:1711.05101)."""
-    kind = lean.AdamW if config.arithmetic == "torch" else KerasAdam
+    kind = torch_optimizers.AdamW if config.arithmetic == "torch" else KerasAdam
     return kind(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps, fused=fused)
 
 
 def radam(groups: Groups, config: RAdam, fused: bool | None) -> torch.optim.Optimizer:
     """Rectified Adam (arXiv:1908.03265). With lookahead_k and centralize it is Ranger. No fused kernel exists."""
-    return lean.RAdam(
+    return torch_optimizers.RAdam(
         groups,
         lr=config.lr,
         betas=(config.beta1, config.beta2),
@@ -51,7 +54,7 @@ def radam(groups: Groups, config: RAdam, fused: bool | None) -> torch.optim.Opti
 
 def nadam(groups: Groups, config: NAdam, fused: bool | None) -> torch.optim.Optimizer:
     """Adam with Nesterov's momentum (Dozat 2016). No fused kernel exists."""
-    return lean.NAdam(
+    return torch_optimizers.NAdam(
         groups,
         lr=config.lr,
         betas=(config.beta1, config.beta2),
@@ -73,7 +76,9 @@ def rmsprop(groups: Groups, config: RmsProp, fused: bool | None) -> torch.optim.
     """RMSprop (Hinton's lecture 6e, 2012). No fused kernel exists; PyTorch's own choice is the fastest."""
     if config.arithmetic == "keras":
         return KerasRMSprop(groups, config.lr, config.alpha, config.momentum, config.eps)
-    return lean.RMSprop(groups, lr=config.lr, alpha=config.alpha, momentum=config.momentum, eps=config.eps)
+    return torch_optimizers.RMSprop(
+        groups, lr=config.lr, alpha=config.alpha, momentum=config.momentum, eps=config.eps
+    )
 
 
 def muon(groups: Groups, config: Muon, fused: bool | None) -> torch.optim.Optimizer:
@@ -103,50 +108,47 @@ OPTIMIZERS: dict[str, Callable[[Groups, Any, bool | None], torch.optim.Optimizer
 }
 
 
-def classifier(model: nn.Module) -> nn.Linear:
-    """The model's last dense layer."""
-    return [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
-
-
-def lr_scales(model: nn.Module, config: Optimizer) -> dict[str, float]:
+def lr_scales(model: ImageClassifier, config: Optimizer) -> dict[str, float]:
     """Each parameter's factor of the learning rate, by name.
 
-    A layer is a module with a weight of two or more dimensions, and the norms that come after it; layers are
-    counted from the last one back, in the order in which the model registers them.
+    A layer is a module with a weight of two or more dimensions, and the norms that come after it. Layers are counted
+    back from the classifier, which is 0, in the order in which the model registers them.
     """
-    head = classifier(model)
-    depths, depth, seen = [], -1, None
+    heads = {id(p) for layer in model.classifiers for p in layer.parameters()}
+    layers, seen, index, indices = 0, "", 0, []
     for name, parameter in model.named_parameters():
         module = name.rpartition(".")[0]
-        if parameter.ndim >= 2 and module != seen:
-            depth, seen = depth + 1, module
-        depths.append(max(depth, 0))
+        if id(parameter) in heads:
+            index, seen = -1, module
+        elif parameter.ndim >= 2 and module != seen:
+            index, seen, layers = layers, module, layers + 1
+        indices.append(index)
     scales = {}
-    for (name, parameter), at in zip(model.named_parameters(), depths, strict=True):
-        scale = config.layer_decay ** (depth - at)
+    for (name, parameter), at in zip(model.named_parameters(), indices, strict=True):
+        scale = config.layer_decay ** (0 if at < 0 else layers - at)
         if name.rpartition(".")[2] == "bias":
             scale *= config.bias_lr
-        if any(parameter is p for p in head.parameters()):
+        if id(parameter) in heads:
             scale *= config.head_lr
         scales[name] = scale
     return scales
 
 
-def parameter_groups(model: nn.Module, config: Optimizer) -> Groups:
+def parameter_groups(model: ImageClassifier, config: Optimizer) -> Groups:
     """The trainable parameters by weight decay and by `lr_scale`, their factor of the learning rate.
 
     Norms and biases (all vectors) are not decayed, unless `decay_all`: a norm's scale and a bias hold no capacity
-    worth shrinking (airbench and timm spare them too). For Muon the groups say also who takes part (`use_muon`):
-    the weights of two and more dimensions, but for the classifier's.
+    worth shrinking (airbench and timm spare them too). For Muon the groups say also which parameters it updates
+    (`use_muon`): the weights of two and more dimensions, except the classifier's.
     """
     scales = lr_scales(model, config)
-    head = classifier(model)
+    heads = {id(layer.weight) for layer in model.classifiers}
     groups: dict[tuple[bool, bool, float], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         decays = config.decay_all or parameter.ndim >= 2
-        orthogonal = isinstance(config, Muon) and parameter.ndim >= 2 and parameter is not head.weight
+        orthogonal = isinstance(config, Muon) and parameter.ndim >= 2 and id(parameter) not in heads
         scale = scales[name]
         if isinstance(config, Muon) and not orthogonal:
             scale *= config.adam_lr / config.lr
@@ -159,9 +161,9 @@ def parameter_groups(model: nn.Module, config: Optimizer) -> Groups:
 
 
 def centralize(groups: Groups, outputs: int = 0) -> None:
-    """Subtract from every output's gradient its mean over the inputs (arXiv:2004.01461), in place; not in vectors.
+    """Subtract from every output's gradient its mean over the inputs (arXiv:2004.01461), in place; vectors stay.
 
-    outputs: the dimension that counts them; 1 where several networks' parameters stand side by side.
+    outputs: the dimension of the outputs; 1 where the parameters of several networks are stacked.
     """
     for group in groups:
         for p in group["params"]:
@@ -170,12 +172,12 @@ def centralize(groups: Groups, outputs: int = 0) -> None:
 
 
 def build_optimizer(
-    model: nn.Module, config: Optimizer, stacked: Mapping[str, Tensor] | None = None
+    model: ImageClassifier, config: Optimizer, stacked: Mapping[str, Tensor] | None = None
 ) -> torch.optim.Optimizer:
-    """The configured optimizer of `model`, which is on its device already; the loop sets each step's rate.
+    """The configured optimizer of `model`, which is on its device already; the loop sets the rate of each step.
 
-    Everything it remembers stands in its `state`, per parameter, as tensors and numbers. clip_norm is the loop's.
-    stacked: by name, the parameters (G, ...) of G networks like `model`; the optimizer is then of these.
+    Everything it remembers is in its `state`, per parameter, as tensors and numbers. The loop applies clip_norm.
+    stacked: by name, the parameters (G, ...) of G networks like `model`; the optimizer then updates these.
     """
     device = next(model.parameters()).device.type
     fused = True if device in FUSED_DEVICES else None
@@ -195,6 +197,6 @@ def build_optimizer(
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Let every parameter group take its next step with `lr`, times the group's own `lr_scale`."""
+    """Set the learning rate of every parameter group for its next step: `lr` times the group's own `lr_scale`."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group.get("lr_scale", 1.0)

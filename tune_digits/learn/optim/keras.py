@@ -1,25 +1,24 @@
-"""Optimizers in the arithmetic of Keras 3, where it is not PyTorch's. docs/keras-parity.md says what it changes.
+"""Optimizers in the arithmetic of Keras 3, where it differs from PyTorch's. docs/keras-parity.md says what it changes.
 
-Weight decay is decoupled in all of them, w <- w - lr * weight_decay * w before the update, as in Keras.
+Weight decay is decoupled in all of them, as in Keras: w <- w - lr * weight_decay * w before the update.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tune_digits.learn.optim import lean
+from tune_digits.patches import torch_optimizers
 
 
 class _Keras(torch.optim.Optimizer):
     """Goes over the groups; `update` takes parameters and gradients of one of them."""
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         """One update of all parameters that have a gradient; closures are not supported."""
         assert closure is None
         for group in self.param_groups:
@@ -45,7 +44,7 @@ class _Keras(torch.optim.Optimizer):
 class KerasSGD(_Keras):
     """m <- momentum * m - lr * g; w <- w + m, or w + momentum * m - lr * g (nesterov).
 
-    PyTorch multiplies the whole sum by the newest rate: the two part when the rate changes.
+    PyTorch multiplies the whole sum by the newest learning rate; the two differ once the rate changes.
     """
 
     def __init__(self, groups: Any, lr: float, momentum: float, nesterov: bool) -> None:
@@ -63,10 +62,10 @@ class KerasSGD(_Keras):
 
 
 class KerasRMSprop(_Keras):
-    """v <- rho * v + (1 - rho) * g²; w <- w - lr * g / sqrt(v + eps), or by way of a momentum that holds lr.
+    """v <- rho * v + (1 - rho) * g²; w <- w - lr * g / sqrt(v + eps), or by way of a momentum that contains lr.
 
-    PyTorch divides by sqrt(v) + eps. Keras's eps of 1e-7 bears down on a gradient below 3e-4, PyTorch's of
-    1e-8 only on one below 1e-8.
+    PyTorch divides by sqrt(v) + eps. Keras's eps of 1e-7 matters for gradients below 3e-4, PyTorch's of 1e-8 only for
+    gradients below 1e-8.
     """
 
     def __init__(self, groups: Any, lr: float, rho: float, momentum: float, eps: float) -> None:
@@ -78,7 +77,7 @@ class KerasRMSprop(_Keras):
         squares = self.buffers(params, "velocity")
         torch._foreach_mul_(squares, group["rho"])
         torch._foreach_addcmul_(squares, grads, grads, 1 - group["rho"])
-        roots = torch._foreach_add(squares, group["eps"])
+        roots = list(torch._foreach_add(squares, group["eps"]))
         torch._foreach_sqrt_(roots)
         if group["momentum"] > 0:
             moments = self.buffers(params, "momentum")
@@ -89,13 +88,13 @@ class KerasRMSprop(_Keras):
             torch._foreach_addcdiv_(params, grads, roots, -group["lr"])
 
 
-class KerasAdam(lean.AdamW):  # type: ignore[misc,valid-type]
-    """Adam whose eps is added before v's bias is corrected, `epsilon hat` in arXiv:1412.6980.
+class KerasAdam(torch_optimizers.AdamW):
+    """Adam whose eps is added before the bias of v is corrected, `epsilon hat` in arXiv:1412.6980.
 
-    That is PyTorch's with eps / sqrt(1 - beta2^t) in the place of eps, 32 times as much at first.
+    That is PyTorch's Adam with eps / sqrt(1 - beta2^t) in the place of eps, 32 times as much at first.
     """
 
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(self, closure: Any = None) -> Any:
         """One update of all parameters that have a gradient."""
         params = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
         # counted here: asking PyTorch's own counter, a tensor on the device, would wait for the device

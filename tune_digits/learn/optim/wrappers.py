@@ -1,8 +1,7 @@
-"""What may be laid around any optimizer. The state of both is one, so that it is saved and loaded as one."""
+"""Optimizers around another optimizer. Both share one state, so that it is saved and loaded as one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 
 
 class Wrapper(torch.optim.Optimizer):
-    """An optimizer that is another one so far: the same groups and the same state per parameter."""
+    """Does what the optimizer inside does, with the same groups and the same state per parameter."""
 
     def __init__(self, base: torch.optim.Optimizer) -> None:
         super().__init__(base.param_groups, base.defaults)
@@ -25,7 +24,7 @@ class Wrapper(torch.optim.Optimizer):
         self.base.load_state_dict(state_dict)
         self._share()
 
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(self, closure: Any = None) -> Any:
         """One update of all parameters that have a gradient."""
         return self.base.step(closure)
 
@@ -34,12 +33,12 @@ class Wrapper(torch.optim.Optimizer):
 
 
 class CountInState(Wrapper):
-    """Keeps per parameter the number of updates that pytorch-optimizer counts in its groups.
+    """Keeps the number of updates, which pytorch-optimizer counts in its groups, in each parameter's state.
 
-    Only what stands in the state is saved; the groups come from the configuration.
+    Only the state is saved with a training; the groups are made from the configuration.
     """
 
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(self, closure: Any = None) -> Any:
         """One update of all parameters that have a gradient."""
         for group in self.param_groups:
             states = (self.state[p] for p in group["params"] if p in self.state)
@@ -53,9 +52,10 @@ class CountInState(Wrapper):
 
 
 class Lookahead(Wrapper):
-    """Every k updates the slow weights go alpha of the way to the weights, which take their place (arXiv:1907.08610).
+    """Slow weights beside the weights (Zhang et al. 2019, arXiv:1907.08610).
 
-    k >= 1; alpha in 0..1. The slow weights begin where the weights begin.
+    After every k-th update of the optimizer inside, the slow weights move by the fraction alpha of the way towards the
+    weights, and the weights are set to the slow ones. k >= 1; alpha in 0..1. Both start from the initial weights.
     """
 
     def __init__(self, base: torch.optim.Optimizer, k: int, alpha: float) -> None:
@@ -63,10 +63,10 @@ class Lookahead(Wrapper):
         self.k, self.alpha = k, alpha
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(self, closure: Any = None) -> Any:
         """One update of all parameters that have a gradient."""
         params = self._updated()
-        # optimizers set up a parameter whose state is empty, so ours comes after their first update
+        # an optimizer initialises a parameter whose state is empty, so ours is added after its first update
         start = {p: p.detach().clone() for p in params if "slow" not in self.state.get(p, {})}
         loss = super().step(closure)
         due = []

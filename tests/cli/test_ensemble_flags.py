@@ -1,0 +1,205 @@
+"""Every flag of `ensemble` changes what it says: each has a test that fails where the flag is not passed on."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from commands import Covered, FakeRay, board, contents, ensemble, search
+
+from tune_digits import disk
+from tune_digits.cli.ensemble import make_parser
+
+flags = Covered()
+Output = pytest.CaptureFixture[str]
+
+
+def test_every_flag_has_a_test() -> None:
+    known = {flag for action in make_parser()._actions for flag in action.option_strings}
+    assert known - {"-h", "--help"} == flags.names
+
+
+def report(run: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((run / "ensemble/report.json").read_text())
+    return read
+
+
+def manifest(run: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((run / "ensemble/manifest.json").read_text())
+    return read
+
+
+def members(run: Path) -> list[tuple[int, int]]:
+    return [(member["trial"], member["seed"]) for member in report(run)["members"]]
+
+
+@flags("--run")
+def test_the_run_is_the_one_named_or_the_latest(searched: Path, capsys: Output) -> None:
+    shutil.copytree(searched, "other")
+    assert ensemble("--run", "other") == 0
+    assert Path("other/ensemble/submission.csv").exists() and not (searched / "ensemble").exists()
+    assert "submission: other/ensemble/submission.csv\n" in capsys.readouterr().out
+    assert ensemble() == 0
+    assert (searched / "ensemble/submission.csv").exists()
+    assert "submission: runs/run/ensemble/submission.csv\n" in capsys.readouterr().out
+    assert ensemble("--run", "nowhere") == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+@flags("--top")
+def test_top_are_the_best_confirmed(searched: Path, capsys: Output) -> None:
+    order = [int(trial) for trial in board(searched)["trial"]]
+    assert len(order) == 4
+    assert ensemble("--top", 3) == 0
+    assert members(searched) == [(trial, 0) for trial in order[:3]]
+    assert ensemble() == 0
+    assert members(searched) == [(order[0], 0)]
+    capsys.readouterr()
+    assert ensemble("--top", 9) == 0
+    assert "9" in capsys.readouterr().out and len(members(searched)) == 4
+
+
+@flags("--prefer")
+def test_prefer_orders_by_the_set_that_is_not_trained_on(searched: Path) -> None:
+    table = pd.read_csv(searched / "leaderboard.csv")
+    table["confirmed"], table["confirmed_se"] = [0.9, 0.89, 0.88, 0.5], 0.05
+    table["out_of_domain"] = [0.6, 0.7, 0.8, 0.9]
+    table.to_csv(searched / "leaderboard.csv", index=False)
+    trials = table["trial"].tolist()
+    assert ensemble("--prefer", "out_of_domain") == 0
+    assert members(searched) == [(trials[2], 0)]
+    assert ensemble("--prefer", "confirmed") == 0
+    assert members(searched) == [(trials[0], 0)]
+
+
+@flags("--seeds")
+def test_each_configuration_is_trained_with_so_many_seeds(searched: Path) -> None:
+    assert ensemble("--seeds", 3) == 0
+    assert [seed for _, seed in members(searched)] == [0, 1, 2]
+
+
+@flags("--epochs")
+def test_members_are_trained_for_so_many_epochs(searched: Path) -> None:
+    for given, epochs in ((("--epochs", 3), 3), ((), 1)):
+        assert ensemble(*given) == 0
+        (member,) = report(searched)["members"]
+        _, meta = disk.read_tensors(searched / "ensemble" / member["file"])
+        assert meta["config"]["train"]["epochs"] == epochs
+
+
+@flags("--voting")
+def test_voting_is_in_the_report_and_the_manifest(searched: Path) -> None:
+    for voting in ("hard", "soft"):
+        assert ensemble("--voting", voting) == 0
+        assert report(searched)["voting"] == manifest(searched)["voting"] == voting
+
+
+@flags("--pseudo", "--no-pseudo")
+def test_pseudo_labels_are_given_from_a_probability_on(searched: Path, capsys: Output) -> None:
+    def given(*words: object) -> list[int]:
+        assert ensemble(*words) == 0
+        return [figures["pseudo_labels"] for figures in report(searched)["rounds"]]
+
+    assert given() == [0]
+    # of two classes one has at least a half
+    assert given("--pseudo", 0.5) == [0, 20]
+    (searched / "study.yaml").write_text(
+        (searched / "study.yaml").read_text().replace("pseudo: null", "pseudo: 0.5")
+    )
+    assert given() == [0, 20]
+    assert given("--pseudo", 1.0) == [0]
+    assert given("--no-pseudo") == [0]
+    with pytest.raises(SystemExit, match="2"):
+        ensemble("--pseudo", 0.9, "--no-pseudo")
+    assert "--pseudo" in capsys.readouterr().err
+
+
+@flags("--tta")
+def test_views_per_image_are_in_the_report_and_the_manifest(searched: Path) -> None:
+    assert ensemble("--tta", 5) == 0
+    assert report(searched)["tta"] == manifest(searched)["tta"] == 5
+
+
+@flags("--executor", "--max-concurrent", "--address")
+def test_the_executor_is_started_as_it_is_named(searched: Path, ray: FakeRay, capsys: Output) -> None:
+    assert ensemble("--executor", "inline") == 0
+    assert ray.asked == []
+    assert ensemble("--executor", "ray", "--max-concurrent", 2, "--address", "head:6379", "--epochs", 2) == 0
+    ((resources, address),) = ray.asked
+    assert (resources.max_concurrent, address) == (2, "head:6379")
+    capsys.readouterr()
+    assert ensemble("--address", "head:6379") == 2
+    assert "--address" in capsys.readouterr().err
+
+
+@flags("--cpus-per-trial", "--gpus-per-trial")
+def test_what_a_training_gets_must_be_there(
+    searched: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune_digits.execute.inline.available_cores", lambda: 4)
+    monkeypatch.setattr("tune_digits.execute.inline.gpus_here", lambda: 0)
+    assert ensemble("--cpus-per-trial", 5) == 2
+    assert "4 cores" in capsys.readouterr().err
+    assert ensemble("--gpus-per-trial", 0.5) == 2
+    assert "0 GPUs" in capsys.readouterr().err
+    assert not (searched / "ensemble").exists()
+    assert ensemble("--cpus-per-trial", 4, "--gpus-per-trial", 0) == 0
+
+
+@flags("--debug")
+def test_debug_shows_the_traceback_of_a_mistake(searched: Path, capsys: Output) -> None:
+    for debug in ((), ("--debug",)):
+        assert ensemble("--top", 0, *debug) == 2
+        err = capsys.readouterr().err
+        assert "error: " in err and ("Traceback" in err) == bool(debug)
+
+
+def test_a_second_time_nothing_is_trained_again(searched: Path) -> None:
+    assert ensemble("--top", 2) == 0
+    before = {path: path.stat().st_mtime_ns for path in searched.glob("ensemble/members/*")}
+    assert len(before) == 2
+    assert ensemble("--top", 2) == 0
+    assert {path: path.stat().st_mtime_ns for path in searched.glob("ensemble/members/*")} == before
+
+
+def test_a_search_that_is_not_finished_has_no_ensemble_yet(here: Path, capsys: Output) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("tune_digits.tune.confirm.run_confirm", None)
+        with pytest.raises(TypeError):
+            search("--space", "small.yaml")
+    before = contents(here)
+    assert ensemble() == 2
+    assert "--resume" in capsys.readouterr().err
+    assert contents(here) == before
+
+
+def test_what_is_printed_are_the_figures_of_the_report(searched: Path, capsys: Output) -> None:
+    assert ensemble("--top", 2, "--pseudo", 0.5) == 0
+    out = capsys.readouterr().out
+    told = report(searched)
+    confirmed = [member["confirmed"] for member in told["cross_validation"]["members"]]
+    assert f"{min(confirmed):.4f} to {max(confirmed):.4f}" in out
+    scores = re.findall(r"others \(16 images\): accuracy (\S+),", out)
+    assert scores == [f"{figures['sets']['others']['score']:.4f}" for figures in told["rounds"]]
+    assert "20 pseudo-labels" in out
+
+
+def test_a_stopped_ensemble_says_which_command_goes_on(
+    searched: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tune_digits.ensemble.build.build_ensemble", stopped)
+    for program, told in (
+        ("scripts/ensemble.py", "python scripts/ensemble.py --top 2\n"),
+        ("/home/me/.venv/bin/tune-digits", "tune-digits --top 2\n"),
+    ):
+        monkeypatch.setattr("sys.argv", [program, "--top", "2"])
+        assert ensemble("--top", 2) == 130
+        assert capsys.readouterr().out.endswith(told)

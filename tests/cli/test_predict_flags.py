@@ -1,0 +1,169 @@
+"""Every flag of `predict` changes what it says: each has a test that fails where the flag is not passed on."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from commands import Covered, contents, predict, table
+
+from tune_digits.cli.predict import make_parser
+from tune_digits.ensemble import members
+
+flags = Covered()
+Output = pytest.CaptureFixture[str]
+
+
+def test_every_flag_has_a_test() -> None:
+    known = {flag for action in make_parser()._actions for flag in action.option_strings}
+    assert known - {"-h", "--help"} == flags.names
+
+
+@pytest.fixture
+def model(one_ensemble: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the ensemble's folder, alone in the working folder beside two tables of images."""
+    shutil.copytree(one_ensemble, tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    new = table(30, seed=5).drop(columns="writer")
+    new["label"] = np.where(new.index % 3 == 0, 1 - new["label"], new["label"])  # some are told wrong
+    new.to_csv("labelled.csv", index=False)
+    new.drop(columns="label").iloc[:7].to_csv("few.csv", index=False)
+    return tmp_path / "model"
+
+
+def rows(path: str) -> pd.DataFrame:
+    return pd.read_csv(path)
+
+
+@flags("--data", "--out", "--model")
+def test_data_are_predicted_into_the_file_that_is_named(model: Path, capsys: Output) -> None:
+    assert predict("--model", model, "--data", "few.csv", "--out", "deep/few.csv") == 0
+    assert len(rows("deep/few.csv")) == 7
+    assert "7 rows: deep/few.csv\n" in capsys.readouterr().out
+    assert predict("--model", model, "--data", "labelled.csv") == 0
+    assert len(rows("submission.csv")) == 30
+    assert rows("submission.csv")["label"].tolist()[:7] == rows("deep/few.csv")["label"].tolist()
+
+
+@flags("--data")
+def test_data_must_be_named_and_there(model: Path, capsys: Output) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        predict("--model", model)
+    assert "--data" in capsys.readouterr().err
+    assert predict("--model", model, "--data", "nowhere.csv") == 2
+    assert "nowhere.csv" in capsys.readouterr().err
+    assert not Path("submission.csv").exists()
+
+
+@flags("--out")
+def test_nothing_is_overwritten(model: Path, capsys: Output) -> None:
+    Path("mine.csv").write_text("mine")
+    assert predict("--model", model, "--data", "few.csv", "--out", "mine.csv") == 2
+    assert "mine.csv" in capsys.readouterr().err
+    assert Path("mine.csv").read_text() == "mine"
+
+
+@flags("--run", "--model")
+def test_the_ensemble_is_found_in_a_run_or_by_itself(model: Path, capsys: Output) -> None:
+    (model.parent / "runs").mkdir()
+    for number, folder in enumerate(("runs/latest", "runs/old")):
+        (model.parent / folder).mkdir()
+        shutil.copytree(model, f"{folder}/ensemble")
+        # told apart by what the answers are called
+        manifest = model.parent / folder / "ensemble/manifest.json"
+        manifest.write_text(manifest.read_text().replace('"label"', f'"answer{number}"'))
+    for number, where in ((0, ()), (1, ("--run", "runs/old")), (1, ("--model", "runs/old/ensemble"))):
+        out = f"{len(list(Path().glob('*.csv')))}.csv"
+        assert predict(*where, "--data", "few.csv", "--out", out) == 0
+        assert list(rows(out)) == ["id", f"answer{number}"]
+    assert predict("--run", "nowhere", "--data", "few.csv") == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+@flags("--tta")
+def test_views_per_image_are_those_of_the_ensemble_unless_others_are_asked_for(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    seen = []
+    real = members.predict_members
+
+    def watched(folder: Any, manifest: Any, images: Any, device: Any, tta: int, each: Any) -> np.ndarray:
+        seen.append(tta)
+        return real(folder, manifest, images, device, tta, each)
+
+    monkeypatch.setattr(members, "predict_members", watched)
+    for given in ((), ("--tta", 1), ("--tta", 9)):
+        assert predict("--model", model, "--data", "few.csv", "--out", f"{len(seen)}.csv", *given) == 0
+    assert seen == [3, 1, 9]
+    for wrong in (0, 10):
+        with pytest.raises(SystemExit, match="2"):
+            predict("--model", model, "--data", "few.csv", "--tta", wrong)
+        assert "--tta" in capsys.readouterr().err
+
+
+@flags("--threads")
+def test_threads_are_so_many(model: Path, capsys: Output) -> None:
+    before = torch.get_num_threads()
+    try:
+        for threads in (2, 1):
+            assert (
+                predict(
+                    "--model", model, "--data", "few.csv", "--out", f"{threads}.csv", "--threads", threads
+                )
+                == 0
+            )
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for wrong in ("0", "-1", "many"):
+        with pytest.raises(SystemExit, match="2"):
+            predict("--model", model, "--data", "few.csv", "--threads", wrong)
+        assert "--threads" in capsys.readouterr().err
+
+
+@flags("--score")
+def test_the_score_on_labelled_data_is_printed(model: Path, capsys: Output) -> None:
+    assert predict("--model", model, "--data", "labelled.csv", "--score") == 0
+    right = (rows("submission.csv")["label"] == rows("labelled.csv")["label"]).mean()
+    assert 0 < right < 1
+    assert f"accuracy {right:.4f} on 30 labelled images\n" in capsys.readouterr().out
+    assert predict("--model", model, "--data", "labelled.csv", "--out", "again.csv") == 0
+    assert "accuracy" not in capsys.readouterr().out
+
+
+@flags("--score")
+def test_images_that_were_trained_on_are_not_scored(model: Path, one_search: Path, capsys: Output) -> None:
+    seen = rows(str(one_search / "halves/train.csv")).drop(columns="writer").iloc[:4]
+    pd.concat([rows("labelled.csv"), seen]).to_csv("mixed.csv", index=False)
+    before = contents(model.parent)
+    assert predict("--model", model, "--data", "mixed.csv", "--score") == 2
+    message = capsys.readouterr().err
+    assert "4 of these 34" in message and "mixed.csv" in message
+    assert contents(model.parent) == before
+    # without a score they are images as any others
+    assert predict("--model", model, "--data", "mixed.csv") == 0
+
+
+@flags("--score")
+def test_without_labels_there_is_no_score(model: Path, capsys: Output) -> None:
+    assert predict("--model", model, "--data", "few.csv", "--score") == 2
+    assert "few.csv" in capsys.readouterr().err
+    assert not Path("submission.csv").exists()
+
+
+@flags("--debug")
+def test_debug_shows_the_traceback_of_a_mistake(model: Path, capsys: Output) -> None:
+    for debug in ((), ("--debug",)):
+        assert predict("--model", model, "--data", "nowhere.csv", *debug) == 2
+        err = capsys.readouterr().err
+        assert "error: " in err and ("Traceback" in err) == bool(debug)
+
+
+def test_no_run_folder_is_made(model: Path) -> None:
+    assert predict("--model", model, "--data", "few.csv") == 0
+    assert not Path("runs").exists()

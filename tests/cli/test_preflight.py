@@ -1,0 +1,112 @@
+"""`search` makes each check of `tune/preflight.py`: what cannot be trained is refused before there is a run folder."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import albumentations
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from commands import ROWS, search, table
+from run_samples import folds_of, halves_task, small_study
+from safetensors.torch import save_file
+
+from tune_digits.config import TrialConfig
+from tune_digits.errors import ConfigError
+from tune_digits.learn.models import build_model
+from tune_digits.tune.preflight import preflight
+
+Output = pytest.CaptureFixture[str]
+
+
+def refused(capsys: Output, *sets: str, flags: tuple[str, ...] = ()) -> str:
+    """What is said of these keys, which end a search with code 2 before there is a run folder."""
+    words = [word for key in sets for word in ("--set", key)]
+    assert search("--space", "small.yaml", *words, *flags) == 2
+    assert not list(Path("runs").glob("2*"))
+    err = str(capsys.readouterr().err)
+    assert err.startswith("error: ") and "Traceback" not in err
+    return err
+
+
+def taken(*sets: str) -> None:
+    """A search with these keys begins, and ends well."""
+    assert (
+        search("--space", "small.yaml", "--trials", 1, *(word for key in sets for word in ("--set", key)))
+        == 0
+    )
+
+
+def test_weights_of_targets_that_are_not_there(here: Path, capsys: Output) -> None:
+    assert "colour" in refused(capsys, "cv.score_weights={colour: 2}")
+    study, task = small_study(cv={"folds": 3, "score_weights": {"colour": 2}}), halves_task()
+    with pytest.raises(ConfigError, match="colour"):
+        preflight(study, task, folds_of(study, task))
+    taken("cv.score_weights={label: 2}")
+
+
+def test_a_fold_that_the_column_of_folds_does_not_have(here: Path, capsys: Output) -> None:
+    rows = table(ROWS)
+    rows.insert(1, "part", np.arange(ROWS) // 2 % 2)
+    rows.to_csv(here / "halves/train.csv", index=False)
+    column = "cv.fold_column=part"
+    assert "search.fold is 2" in refused(capsys, column, "search.fold=2")
+    assert "confirm.folds is 3" in refused(capsys, column, "confirm.folds=3")
+    taken(column, "search.fold=1", "confirm.folds=2")
+
+
+def pipeline(*transforms: albumentations.BasicTransform) -> str:
+    return "augment.pipeline=" + json.dumps(albumentations.to_dict(albumentations.Compose(list(transforms))))
+
+
+def test_a_pipeline_that_changes_the_shape(here: Path, capsys: Output) -> None:
+    backend = "augment.backend=albumentations"
+    assert "shape" in refused(capsys, backend, pipeline(albumentations.Resize(9, 9)))
+    taken(backend, pipeline(albumentations.HorizontalFlip(p=0.5)))
+
+
+def test_weights_of_classes_that_are_not_there(here: Path, capsys: Output) -> None:
+    assert "3 weights" in refused(capsys, "loss.given_weights=[1, 2, 3]")
+    assert "head_weights" in refused(capsys, "loss.head_weights=[1, 2]")
+
+
+def teach(rows: int) -> tuple[str, str]:
+    np.savez("teacher.npz", proba=np.full((rows, 2), 0.5, np.float32))
+    return "loss.teacher=teacher.npz", "loss.teacher_weight=0.5"
+
+
+def test_a_teacher_of_other_rows(here: Path, capsys: Output) -> None:
+    assert f"{ROWS - 1}" in refused(capsys, *teach(ROWS - 1))
+    taken(*teach(ROWS))
+
+
+def test_a_teacher_beside_a_subset(here: Path, capsys: Output) -> None:
+    assert "data.subset" in refused(capsys, *teach(ROWS), flags=("--subset", "30"))
+
+
+def test_a_network_that_cannot_be_made_for_the_images(here: Path, capsys: Output) -> None:
+    network = "{name: 'torchvision:squeezenet1_1', bn_gamma_init: zero_last}"
+    assert "squeezenet1_1" in refused(capsys, f"model={network}")
+    # wherever in the space it is
+    assert "squeezenet1_1" in refused(capsys, f"model={{one_of: [{{name: lean_cnn}}, {network}]}}")
+
+
+def test_initial_weights_of_another_network(here: Path, capsys: Output) -> None:
+    config = TrialConfig.model_validate({"model": {"name": "lean_cnn", "width": 4, "depth": 1}})
+    save_file(build_model(config.model, 1, 6, 6, 2, (0.5,), (0.3,)).state_dict(), "start.safetensors")
+    save_file({"elsewhere": torch.zeros(3)}, "other.safetensors")
+    assert "elsewhere" in refused(capsys, "model.weights=other.safetensors")
+    capsys.readouterr()
+    taken("model.weights=start.safetensors")
+    out = capsys.readouterr().out
+    assert re.search(rf"lean_cnn starts from \d+ tensors of {here}/start\.safetensors\n", out)
+
+
+def test_folds_that_cannot_be_made(here: Path, capsys: Output) -> None:
+    rows = table(ROWS)
+    pd.concat([rows, rows.iloc[:2].assign(label=7)]).to_csv(here / "halves/train.csv", index=False)
+    assert "7" in refused(capsys)

@@ -1,0 +1,100 @@
+"""The batches of a pass: which rows, in which order, with which random numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from small_training import ALL, CPU, IMAGES, PROBA, TARGETS, TEACHER, config_of
+from torch import Tensor
+
+from tune_digits.config import TrialConfig
+from tune_digits.learn import mix
+from tune_digits.learn.batches import Batch, batches
+from tune_digits.learn.device import to_device
+
+DATA = to_device(IMAGES, PROBA, TARGETS, CPU)
+# the same image everywhere, so that two images differ by their augmentation alone
+SAME = to_device(IMAGES[[0] * ALL], PROBA, TARGETS, CPU)
+ROWS = torch.tensor([3, 50, 7, 119, 80, 11, 12, 64, 5, 90, 91])
+AUGMENT = {"augment": {"rotate": 40, "shift": 0.2}}
+
+
+def small(change: dict[str, Any]) -> TrialConfig:
+    return config_of({**change, "train": {"batch_size": 4}})
+
+
+def passed(config: TrialConfig, seed: int, data: Any = DATA, mixes: bool = False) -> list[Batch]:
+    return list(batches(data, ROWS, config, seed, mixes=mixes))
+
+
+def pixels(parts: list[Batch]) -> Tensor:
+    return torch.cat([batch.images for batch in parts])
+
+
+def test_each_row_comes_once_in_batches_of_nearly_one_size() -> None:
+    parts = passed(small({}), 0)
+    assert sorted(len(batch.targets) for batch in parts) == [3, 4, 4]
+    seen = (pixels(parts) * 255).round().byte()
+    wanted = torch.from_numpy(IMAGES)[ROWS]
+    matches = (seen[:, None] == wanted[None]).flatten(2).all(2)
+    assert matches.sum(0).tolist() == matches.sum(1).tolist() == [1] * len(ROWS)
+    order = matches.long().argmax(1)
+    torch.testing.assert_close(torch.cat([b.targets for b in parts]), torch.from_numpy(PROBA)[ROWS][order])
+    assert order.tolist() != list(range(len(ROWS)))
+
+
+def test_the_seed_alone_decides_order_and_augmentation() -> None:
+    config = small(AUGMENT)
+    assert torch.equal(pixels(passed(config, 1)), pixels(passed(config, 1)))
+    one, two = (pixels(passed(config, seed, SAME)) for seed in (1, 2))
+    assert not torch.allclose(one, two)
+    # each sample has numbers of its own, within a batch and between batches
+    flat = one.flatten(1)
+    distances = torch.cdist(flat, flat) + torch.eye(len(flat))
+    assert distances.min() > 1e-3
+
+
+def test_without_augmentation_images_stay_as_they_are() -> None:
+    (first, *_) = passed(small({}), 1, SAME)
+    torch.testing.assert_close(first.images[0], torch.from_numpy(IMAGES[0]).float() / 255)
+
+
+def test_every_batch_is_mixed_by_numbers_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[mix.MixParams] = []
+    apply = mix.apply
+
+    def recording(images: Tensor, targets: Tensor, params: mix.MixParams | None) -> tuple[Tensor, Tensor]:
+        assert params is not None
+        drawn.append(params)
+        return apply(images, targets, params)
+
+    monkeypatch.setattr(mix, "apply", recording)
+    config = small({"mix": {"mixup_alpha": 1.0}})
+    for seed in (1, 2):
+        passed(config, seed, mixes=True)
+    assert len({params.own for params in drawn}) == len(drawn) == 6
+    passed(config, 1, mixes=False)
+    assert len(drawn) == 6
+
+
+def test_the_teacher_belongs_to_the_same_rows() -> None:
+    config = small({"loss": {"teacher": "t.npz", "teacher_weight": 0.5}})
+    data = to_device(IMAGES, PROBA, TARGETS, CPU, TEACHER)
+    parts = passed(config, 3, data)
+    seen = (pixels(parts) * 255).round().byte()
+    order = (seen[:, None] == torch.from_numpy(IMAGES)[ROWS][None]).flatten(2).all(2).long().argmax(1)
+    teachers = torch.cat([batch.teacher for batch in parts if batch.teacher is not None])
+    torch.testing.assert_close(teachers, torch.from_numpy(TEACHER)[ROWS][order])
+    assert all(batch.teacher is None for batch in passed(small({}), 3))
+
+
+def test_three_views_are_the_plain_images_and_two_that_differ() -> None:
+    parts = passed(small({"augment": {"augmix_jsd": 1.0, "rotate": 40}}), 1, SAME)
+    for batch in parts:
+        size = len(batch.targets)
+        plain, one, two = batch.images.split(size)
+        torch.testing.assert_close(plain, torch.from_numpy(IMAGES[[0] * size]).float() / 255)
+        assert not torch.allclose(one, two)
+        assert not torch.allclose(one, plain)

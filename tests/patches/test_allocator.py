@@ -1,0 +1,39 @@
+"""Memory that is freed stays with the process."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+COUNT = """
+import resource, sys
+import numpy as np
+from tune_digits.patches.allocator import keep_freed_memory
+
+def use():
+    parts = [np.empty(2**21) for _ in range(6)]  # 16 MB each
+    for part in parts:
+        part.fill(1)
+
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+use()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(4):
+    use()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def page_faults(how: str) -> int:
+    run = subprocess.run([sys.executable, "-c", COUNT, how], capture_output=True, text=True, check=True)
+    return int(run.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep it")
+def test_freed_memory_is_not_fetched_again():
+    assert page_faults("default") > 1000
+    assert page_faults("keep") < 100

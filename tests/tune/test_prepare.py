@@ -1,0 +1,116 @@
+"""Before the first trial: the executor and the data side by side, the subset, and the folds."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+from run_samples import halves_task, small_study
+
+from tune_digits.errors import ConfigError, DataError
+from tune_digits.screen import Progress, Screen
+from tune_digits.study import Study
+from tune_digits.tune.prepare import draw_subset, folds_of, start_and_read
+
+TASK = halves_task(60)
+
+
+def inline_study(**parts: Any) -> Study:
+    return small_study(resources={"executor": "inline"}, **parts)
+
+
+def test_the_data_are_read_with_the_studys_options_while_the_executor_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    reading = Event()
+
+    def load_task(*args: object) -> object:
+        asked.append(args[:3])
+        reading.set()
+        return TASK
+
+    def start(resources: object, address: str | None, meanwhile: Any) -> str:
+        asked.append((resources, address))
+        meanwhile()
+        assert reading.wait(20), "reading had to wait for the start"
+        return "executor"
+
+    monkeypatch.setattr("tune_digits.data.load.load_task", load_task)
+    monkeypatch.setattr("tune_digits.execute.start.start_executor", start)
+    study = inline_study()
+    assert start_and_read(study, "head:6379", tmp_path, Screen()) == ("executor", TASK)
+    assert asked == [(study.resources, "head:6379"), (study.data, study.cv, tmp_path)]
+
+
+def test_mistakes_of_both_sides_are_raised(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("")
+    study = inline_study(data={"path": str(tmp_path / "train.csv")})
+    with pytest.raises(DataError, match="empty"):
+        start_and_read(study, None, None, Screen())
+    with pytest.raises(ConfigError, match="cores"):
+        start_and_read(
+            small_study(resources={"executor": "inline", "cpus_per_trial": 9999}), None, None, Screen()
+        )
+
+
+def test_a_path_that_is_not_there_is_told_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tune_digits.execute.start.start_executor", None)
+    with pytest.raises(DataError, match="nowhere"):
+        start_and_read(inline_study(data={"path": "nowhere"}), None, None, Screen())
+
+
+def test_a_large_file_is_followed_on_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Event()
+
+    def load_task(data: object, cv: object, cache: object, each: Any) -> object:
+        each("big.csv", 0.25)
+        assert shown.wait(20)
+        each("big.csv", 0.75)
+        return TASK
+
+    class Watched(Screen):
+        def tick(self, progress: Progress) -> None:
+            assert (progress.facts == {"file": "big.csv"} and progress.done == 25) or shown.is_set()
+            shown.set()
+
+    monkeypatch.setattr("tune_digits.data.load.load_task", load_task)
+    text = io.StringIO()
+    _, task = start_and_read(inline_study(), None, None, Watched(Console(file=text)))
+    assert task is TASK
+    assert "reading: 75/100" in text.getvalue()
+
+
+def test_a_subset_is_drawn_from_the_training_rows_alone() -> None:
+    holdouts = {"more": TASK.train}
+    task, rows = draw_subset(small_study(data={"subset": 20}), replace(TASK, holdouts=holdouts))
+    assert rows is not None and len(rows) == 20
+    np.testing.assert_array_equal(task.train.images, TASK.train.images[rows])
+    np.testing.assert_array_equal(task.train.labels, TASK.train.labels[rows])
+    assert task.holdouts == holdouts
+    assert np.bincount(task.train.labels[:, 0]).tolist() == [10, 10]
+    _, other = draw_subset(small_study(data={"subset": 20}, cv={"folds": 3, "seed": 1}), TASK)
+    assert other is not None and not np.array_equal(rows, other)
+
+
+@pytest.mark.parametrize("subset", [None, 60, 61])
+def test_without_a_subset_the_rows_are_all(subset: int | None) -> None:
+    task, rows = draw_subset(small_study(data={"subset": subset}), TASK)
+    assert task is TASK and rows is None
+
+
+def test_folds_know_groups_and_columns() -> None:
+    groups = TASK.train.groups
+    assert groups is not None
+    for fold in folds_of(small_study(cv={"folds": 3, "groups": "w"}).cv, TASK.train):
+        assert not set(groups[fold.train_idx]) & set(groups[fold.valid_idx])
+    part = np.array(["0", "1"])[np.arange(60) // 2 % 2]
+    train = replace(TASK.train, columns={"part": part}, groups=None)
+    first, _ = folds_of(small_study(cv={"fold_column": "part"}).cv, train)
+    np.testing.assert_array_equal(first.valid_idx, np.flatnonzero(part == "0"))

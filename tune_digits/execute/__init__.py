@@ -1,0 +1,1 @@
+"""Where trainings run: as Ray's tasks and trials, or one after the other in this process."""

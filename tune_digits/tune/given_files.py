@@ -1,0 +1,21 @@
+"""The files that a configuration names, by their content: initial weights, and what a teacher says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tune_digits.config import TrialConfig
+from tune_digits.tune.initial_weights import initial_weights_digest
+from tune_digits.tune.teacher import teacher_digest
+
+
+def digests_of_given_files(config: TrialConfig) -> dict[str, str]:
+    """Path -> hash of what is read from it; empty where the configuration names none."""
+    found: dict[str, str] = {}
+    start = config.model.init_from or config.model.weights
+    weights = initial_weights_digest(config.model)
+    if start is not None and weights is not None:
+        found[start] = weights
+    if config.loss.teacher is not None and config.loss.teacher_weight > 0:
+        found[config.loss.teacher] = teacher_digest(Path(config.loss.teacher))
+    return found

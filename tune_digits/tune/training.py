@@ -1,0 +1,239 @@
+"""One training on one worker: of a trial, of a confirming fold, or of an ensemble's member.
+
+The state is saved beside the run's records every few seconds, and found there again: after a crash, a kill or a
+lost machine the same call goes on where the last saved epoch ended.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tune_digits import disk, runs
+from tune_digits.config import TrialConfig
+from tune_digits.data.dataset import Labelled, Target, Task, head_slices
+from tune_digits.execute.executor import Executor, Stored
+from tune_digits.execute.slots import Slots, use_slots
+from tune_digits.learn.metrics import Metric
+from tune_digits.patches.ray_warm import quick_imports
+from tune_digits.tune.initial_weights import read_initial_weights
+from tune_digits.tune.teacher import read_teacher
+
+if TYPE_CHECKING:
+    from tune_digits.learn.device import DeviceData
+    from tune_digits.learn.epoch import EpochReport
+    from tune_digits.learn.state import TrainState
+
+SAVE_EVERY = 5.0  # seconds; what a crash may cost
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """What all trainings of a phase share.
+
+    images uint8 (N, C, H, W); proba float32 (N, K), the labels as probabilities. pseudo: so many of the last rows
+    are pseudo-labels, of which a teacher's file knows nothing.
+    """
+
+    images: np.ndarray
+    proba: np.ndarray
+    targets: tuple[Target, ...]
+    metric: Metric
+    pseudo: int = 0
+
+
+def training_data(dataset: Labelled, metric: Metric) -> TrainingData:
+    """A labelled data set as trainings take it."""
+    return TrainingData(dataset.images, one_hot(dataset), dataset.targets, metric)
+
+
+def share(task: Task, metric: Metric, executor: Executor) -> tuple[Task, Stored[TrainingData]]:
+    """Store what the trainings of a search share.
+
+    The images of the returned task are those in the store, so that nothing keeps a second copy of them where the caller
+    lets go of the first.
+    """
+    stored = executor.store(training_data(task.train, metric))
+    return replace(task, train=replace(task.train, images=stored.get().images)), stored
+
+
+def one_hot(dataset: Labelled) -> np.ndarray:
+    """The labels as float32 (N, K), one head's classes beside the next's."""
+    columns = [
+        np.eye(len(target.classes), dtype=np.float32)[dataset.labels[:, i]]
+        for i, target in enumerate(dataset.targets)
+    ]
+    return np.ascontiguousarray(np.concatenate(columns, axis=1))
+
+
+def teacher_of(config: TrialConfig, data: TrainingData) -> np.ndarray | None:
+    """What the configured teacher says of each row, float32 (N, K); None without one.
+
+    The vote that made a pseudo-label is its teacher too. Raises DataError where the file does not fit the data.
+    """
+    if config.loss.teacher_weight == 0 or config.loss.teacher is None:
+        return None
+    labelled = len(data.proba) - data.pseudo
+    proba = read_teacher(Path(config.loss.teacher), labelled, head_slices(data.targets))
+    return np.concatenate([proba, data.proba[labelled:]])
+
+
+def train(
+    config: TrialConfig,
+    data: TrainingData,
+    train_rows: np.ndarray,
+    valid_rows: np.ndarray | None,
+    *,
+    seed: int,
+    fold: int,
+    slots: Slots,
+    state_file: Path | None = None,
+) -> Iterator[tuple[EpochReport, TrainState, DeviceData]]:
+    """Train, yielding (EpochReport, TrainState, DeviceData) after each epoch.
+
+    Epochs that a saved state already holds are yielded again first, so that the caller learns of them. Raises
+    DataError where the configured teacher does not fit the data.
+    """
+    with quick_imports():
+        import torch
+
+        from tune_digits.learn.device import to_device
+        from tune_digits.learn.fit import fit, start_training
+        from tune_digits.learn.state import pack, unpack
+
+    device = use_slots(slots)
+    classes = data.proba.shape[1]
+    weights = read_initial_weights(config.model)
+    state = start_training(config, data.images, train_rows, classes, seed, fold, device, weights)
+    if state_file is not None and state_file.exists():
+        unpack(state, *disk.read_tensors(state_file))
+    on_device = to_device(data.images, data.proba, data.targets, device, teacher_of(config, data))
+    rows = torch.from_numpy(np.array(train_rows)).to(device)
+    valid = None if valid_rows is None else torch.from_numpy(np.array(valid_rows)).to(device)
+    for report in list(state.history):
+        yield report, state, on_device
+    saved = time.monotonic()
+    for report in fit(
+        state, config, on_device, rows, valid, seed=seed, fold=fold, metric=data.metric, workers=slots.threads
+    ):
+        if state_file is not None and time.monotonic() - saved >= SAVE_EVERY:
+            disk.write_tensors(state_file, *pack(state))
+            saved = time.monotonic()
+        yield report, state, on_device
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """One of several trainings of a configuration.
+
+    rows: int64 (n,) to train on. state_file: where its state is saved while it lasts; None = nowhere.
+    """
+
+    rows: np.ndarray
+    seed: int
+    fold: int
+    state_file: Path | None = None
+
+
+def train_plans(
+    config: TrialConfig, data: TrainingData, plans: Sequence[TrainingPlan], slots: Slots
+) -> Iterator[tuple[TrainState, DeviceData]]:
+    """Train each to its end, yielding (TrainState, DeviceData) of each in order; several are fused.
+
+    Where they cannot be fused (too little memory, different numbers of steps), each is trained by itself.
+    """
+    if len(plans) > 1:
+        import torch
+
+        from tune_digits.learn.fused import CannotFuse
+
+        try:
+            yield from _train_fused(config, data, plans, slots)
+            return
+        except (CannotFuse, torch.OutOfMemoryError):
+            pass
+    for plan in plans:
+        last = None
+        for _, state, on_device in train(
+            config,
+            data,
+            plan.rows,
+            None,
+            seed=plan.seed,
+            fold=plan.fold,
+            slots=slots,
+            state_file=plan.state_file,
+        ):
+            last = state, on_device
+        assert last is not None, "a training has one epoch at least"
+        yield last
+
+
+def _train_fused(
+    config: TrialConfig, data: TrainingData, plans: Sequence[TrainingPlan], slots: Slots
+) -> list[tuple[TrainState, DeviceData]]:
+    import torch
+
+    from tune_digits.learn.device import to_device
+    from tune_digits.learn.fit import start_training
+    from tune_digits.learn.fused import fit_fused
+    from tune_digits.learn.loop import Training
+    from tune_digits.learn.state import pack, unpack
+
+    device = use_slots(slots)
+    classes = data.proba.shape[1]
+    weights = read_initial_weights(config.model)
+    trainings = []
+    for plan in plans:
+        state = start_training(config, data.images, plan.rows, classes, plan.seed, plan.fold, device, weights)
+        if plan.state_file is not None and plan.state_file.exists():
+            unpack(state, *disk.read_tensors(plan.state_file))
+        rows = torch.from_numpy(np.array(plan.rows)).to(device)
+        trainings.append(Training(state, rows, plan.seed, plan.fold))
+    on_device = to_device(data.images, data.proba, data.targets, device, teacher_of(config, data))
+    saved = time.monotonic()
+    for _ in fit_fused(trainings, config, on_device, workers=slots.threads):
+        if time.monotonic() - saved < SAVE_EVERY:
+            continue
+        for plan, training in zip(plans, trainings, strict=True):
+            if plan.state_file is not None:
+                disk.write_tensors(plan.state_file, *pack(training.state))
+        saved = time.monotonic()
+    return [(training.state, on_device) for training in trainings]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialData:
+    """What all trials of a search share.
+
+    train_rows, valid_rows: int64 (n,) of the one fold. run_path: the run folder.
+    """
+
+    training: Stored[TrainingData]
+    train_rows: np.ndarray
+    valid_rows: np.ndarray
+    run_path: str
+    seed: int
+    fold: int
+    slots: Slots
+
+
+def train_trial(number: int, config: TrialConfig, shared: TrialData) -> Iterator[Mapping[str, Any]]:
+    """Train the trial of this number; yields an EpochReport's fields after each epoch."""
+    state_file = runs.Run(Path(shared.run_path)).trial_state(number)
+    for report, _, _ in train(
+        config,
+        shared.training.get(),
+        shared.train_rows,
+        shared.valid_rows,
+        seed=shared.seed,
+        fold=shared.fold,
+        slots=shared.slots,
+        state_file=state_file,
+    ):
+        yield asdict(report)
