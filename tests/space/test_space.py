@@ -215,6 +215,12 @@ def test_the_epochs_may_stand_in_every_branch_if_they_are_the_same() -> None:
     assert study_of("trial: {train: {batch_size: 32}}").epochs == study_of("trial: {}").epochs == 8
 
 
+def test_what_the_file_does_not_say_is_fixed_at_the_default() -> None:
+    space = study_of("trial: {loss: {name: focal, gamma: 1.0}}").space
+    assert space.fixed("optimizer.lr") == TrialConfig().optimizer.lr
+    assert (space.fixed("loss.name"), space.fixed("loss.gamma")) == ("focal", 1.0)
+
+
 def test_a_parameter_is_inside_its_branches_whatever_their_names_begin_with() -> None:
     """One label is the beginning of the other, up to a dot: timm has such names."""
     dropout = Range("uniform", 0.0, 0.1, None, whole=False, log=False)
