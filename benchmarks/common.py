@@ -101,6 +101,12 @@ def write(name: str, record: Mapping[str, Any], args: argparse.Namespace, *, sho
     write_json(RESULTS / f"{name}.json", {**facts, **record})
 
 
+def child_environment() -> dict[str, str]:
+    """Environment of a process that imports these scripts, and the same tune_digits as this process."""
+    paths = [Path(__file__).parent, Path(tune_digits.__file__).parents[1]]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
+
+
 def take_turns(sides: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
     """What each side measures in each round, A B A B: a machine that slows down slows all of them."""
     seen: dict[str, list[float]] = {name: [] for name in sides}

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -18,9 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import read_arguments, write
-
-HERE = Path(__file__).parent
+from common import child_environment, read_arguments, write
 
 
 def time_per_trial(trials: int) -> dict[str, float]:
@@ -29,7 +26,7 @@ def time_per_trial(trials: int) -> dict[str, float]:
         output = subprocess.run(
             [sys.executable, "-c", code],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(HERE)},
+            env=child_environment(),
             check=True,
             capture_output=True,
             text=True,
@@ -66,7 +63,7 @@ def peak_memory(trials: int, count: int) -> int:
         search = subprocess.Popen(
             [sys.executable, "-c", code],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(HERE)},
+            env=child_environment(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -21,7 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from common import noise_task, read_arguments, search_on, write
+from common import child_environment, noise_task, read_arguments, search_on, write
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "search.py"
 TRIALS = 24
@@ -29,7 +29,9 @@ TRIALS = 24
 
 def help_seconds() -> float:
     started = time.perf_counter()
-    subprocess.run([sys.executable, str(SCRIPT), "--help"], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, str(SCRIPT), "--help"], env=child_environment(), check=True, capture_output=True
+    )
     return time.perf_counter() - started
 
 
@@ -39,7 +41,12 @@ def first_epoch_seconds() -> float:
         command = [sys.executable, str(SCRIPT), "--trials", "2", "--epochs", "2"]
         command += ["--set", "search.grace_period=1"]
         search = subprocess.Popen(
-            command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            command,
+            cwd=folder,
+            env=child_environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         while not list(Path(folder).glob("runs/*/trials/*/epochs.jsonl")):
             if search.poll() is not None:
@@ -74,9 +81,13 @@ def per_trial_seconds() -> float:
     """Measured in a process of its own, so that Ray starts anew."""
     with tempfile.TemporaryDirectory() as folder:
         code = f"import overhead, json, pathlib; print(json.dumps(overhead.small_search({TRIALS}, pathlib.Path('.'))))"
-        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
         output = subprocess.run(
-            [sys.executable, "-c", code], cwd=folder, env=env, check=True, capture_output=True, text=True
+            [sys.executable, "-c", code],
+            cwd=folder,
+            env=child_environment(),
+            check=True,
+            capture_output=True,
+            text=True,
         ).stdout
         ends = json.loads(output.splitlines()[-1])
     return (ends[-1] - ends[1]) / (len(ends) - 2)

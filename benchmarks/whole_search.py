@@ -20,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import random_images, ratio, read_arguments, take_turns, write
+from common import child_environment, random_images, ratio, read_arguments, take_turns, write
 
 # set by an environment variable, since each side runs in a process of its own
 EPOCHS = int(os.environ.get("EPOCHS", "3"))
@@ -79,10 +79,8 @@ def train_with_fit(lr: float, threads: int) -> float:
 
 def bare() -> None:
     code = "import whole_search as w, sys; [w.train_with_fit(lr, 1) for lr in w.RATES[int(sys.argv[1])::2]]"
-    here = Path(__file__).parent
     workers = [
-        subprocess.Popen([sys.executable, "-c", code, str(i)], env={**os.environ, "PYTHONPATH": str(here)})
-        for i in range(2)
+        subprocess.Popen([sys.executable, "-c", code, str(i)], env=child_environment()) for i in range(2)
     ]
     assert [w.wait() for w in workers] == [0, 0]
 
@@ -194,6 +192,7 @@ def seconds(side: str) -> float:
         log = subprocess.run(
             [sys.executable, str(Path(__file__).resolve()), "--side", side, "--allow-dirty"],
             cwd=folder,
+            env=child_environment(),
             check=False,
             capture_output=True,
             text=True,

@@ -61,6 +61,16 @@ def test_make_bench_names_scripts():
     assert set(line.partition("=")[2].split()) <= set(SCRIPTS)
 
 
+def test_processes_that_a_script_starts_measure_the_same_package(tmp_path):
+    common = importlib.import_module("common")
+    code = "import tune_digits, table; print(tune_digits.__file__)"
+    command = [sys.executable, "-c", code]
+    output = subprocess.run(
+        command, cwd=tmp_path, env=common.child_environment(), check=True, capture_output=True, text=True
+    ).stdout
+    assert output.strip() == common.tune_digits.__file__
+
+
 # ── results are of clean commits ─────────────────────────────────────────────────────────────────────
 
 
