@@ -136,6 +136,7 @@ def test_an_enqueued_point_is_what_optuna_hands_out_first() -> None:
         (EXAMPLE.replace("lr: 0.3", "lr: 3.0"), ["start[0]", "optimizer.lr", "outside its domain"]),
         ("trial: {one_of: [{train: {epochs: 3}}]}", ["my.yaml: trial", "not all of it at once by one_of"]),
         ("trial: {optimizer: {one_of: []}}", ["one_of needs a list of mappings"]),
+        ("trial: {optimizer: {one_of: 3}}", ["one_of needs a list of mappings"]),
         ("trial: {optimizer: {one_of: [{one_of: [{name: sgd}]}]}}", ["one_of[0]: a branch is a mapping"]),
         (
             "trial: {optimizer: {one_of: [{choice: [1, 2]}]}}",
