@@ -49,7 +49,7 @@ def searched(tmp_path_factory) -> tuple[Path, str]:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate()  # closes its output too
     return folder, script("search", "--resume", cwd=folder)
 
 

@@ -85,3 +85,32 @@ def test_folds_come_back_and_damage_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"0007-fold2-seed0\.npz: damaged"):
         run.folds()
     assert not list(run.path.rglob("*.tmp"))
+
+
+def test_a_line_that_a_crash_cut_short_is_dropped_when_the_next_is_written(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    for epoch in (1, 2):
+        run.append_epoch(4, {"epoch": epoch, "score": 0.5})
+    path = run.trial_folder(4) / "epochs.jsonl"
+    path.write_bytes(path.read_bytes()[:-5])
+    assert [e["epoch"] for e in run.epochs(4)] == [1]
+    for epoch in (2, 3):
+        run.append_epoch(4, {"epoch": epoch, "score": 0.6})
+    assert [(e["epoch"], e["score"]) for e in run.epochs(4)] == [(1, 0.5), (2, 0.6), (3, 0.6)]
+
+
+def test_of_an_epoch_that_was_recorded_twice_the_last_counts(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    for epoch, score in ((1, 0.5), (2, 0.6), (2, 0.7)):
+        run.append_epoch(4, {"epoch": epoch, "score": score})
+    assert [e["score"] for e in run.epochs(4)] == [0.5, 0.7]
+
+
+def test_damage_before_the_last_line_is_named(tmp_path: Path) -> None:
+    run = make(tmp_path)
+    for epoch in (1, 2, 3):
+        run.append_epoch(4, {"epoch": epoch, "score": 0.5})
+    path = run.trial_folder(4) / "epochs.jsonl"
+    path.write_text(path.read_text().replace('"epoch": 2', '"epo'))
+    with pytest.raises(RunError, match=r"epochs\.jsonl: line 2 is damaged"):
+        run.epochs(4)

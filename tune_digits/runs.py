@@ -140,8 +140,13 @@ class Run:
     def append_epoch(self, number: int, report: Mapping[str, Any]) -> None:
         path = self.trial_folder(number) / "epochs.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(report) + "\n")
+        with path.open("a+b") as file:
+            whole = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            # a crash may have cut the last line short: the next must not stand behind it
+            whole = file.read(whole).rfind(b"\n") + 1
+            file.truncate(whole)
+            file.write((json.dumps(report) + "\n").encode())
 
     def epochs(self, number: int) -> list[dict[str, Any]]:
         """The recorded epochs of a trial, each once, in order. A last line cut short by a crash is left out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from commands import Covered, contents, predict, table
+from sklearn.metrics import balanced_accuracy_score
 
 from tune_digits.cli.predict import make_parser
 from tune_digits.ensemble import members
@@ -167,3 +169,20 @@ def test_debug_shows_the_traceback_of_a_mistake(model: Path, capsys: Output) -> 
 def test_no_run_folder_is_made(model: Path) -> None:
     assert predict("--model", model, "--data", "few.csv") == 0
     assert not Path("runs").exists()
+
+
+@flags("--score")
+def test_the_score_is_the_studys_metric(model: Path, tmp_path: Path, capsys: Output) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(model, other)
+    manifest = json.loads((other / "manifest.json").read_text())
+    manifest["metric"] = {"name": "macro_recall", "weights": None}
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    table = rows("labelled.csv")
+    first = table["label"].iloc[0]
+    uneven = table[(table["label"] == first) | (np.arange(len(table)) % 3 == 0)]
+    uneven.to_csv("uneven.csv", index=False)
+    assert predict("--model", other, "--data", "uneven.csv", "--out", "o.csv", "--score") == 0
+    expected = balanced_accuracy_score(uneven["label"], rows("o.csv")["label"])
+    assert expected != (uneven["label"].to_numpy() == rows("o.csv")["label"].to_numpy()).mean()
+    assert f"macro recall {expected:.4f} on {len(uneven)} labelled images" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import shlex
 import weakref
 from pathlib import Path
@@ -31,6 +32,7 @@ from tune_digits.data.dataset import Task
 from tune_digits.data.load import load_task
 from tune_digits.runs import Run
 from tune_digits.screen import Screen
+from tune_digits.tune import search as tune_search
 
 flags = Covered()
 Output = pytest.CaptureFixture[str]
@@ -479,3 +481,21 @@ def last_command(capsys: Output) -> list[str]:
     python, script, *words = shlex.split(out[out.rindex("python scripts/") :])
     assert (python, script) == ("python", "scripts/search.py")
     return words
+
+
+def test_the_fold_that_the_study_names_is_searched(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched = []
+    real = tune_search.run_search
+
+    def spy(study: Any, run: Any, data: Any, fold: Any, *rest: Any) -> Any:
+        searched.append(fold.index)
+        return real(study, run, data, fold, *rest)
+
+    monkeypatch.setattr(tune_search, "run_search", spy)
+    assert search("--space", "small.yaml", "--set", "search.fold=1", "--run-dir", "run") == 0
+    assert searched == [1]
+
+
+def test_run_json_says_the_seed_also_where_no_flag_does(here: Path) -> None:
+    assert search("--space", "small.yaml", "--set", "search.seed=6", "--run-dir", "run") == 0
+    assert json.loads((here / "run/run.json").read_text())["seed"] == 6

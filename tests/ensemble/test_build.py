@@ -27,7 +27,8 @@ from tune_digits.ensemble.members import (
 from tune_digits.ensemble.retrain import SEEDS
 from tune_digits.ensemble.vote import hard_vote, labels_of, soft_vote
 from tune_digits.errors import RunError
-from tune_digits.learn.metrics import Metric
+from tune_digits.learn.metrics import Metric, metric_of
+from tune_digits.learn.predict import predict_proba
 from tune_digits.runs import Run
 from tune_digits.screen import Screen
 from tune_digits.study import Study
@@ -293,3 +294,31 @@ def test_images_that_were_trained_on_are_not_scored(confirmed, tmp_path: Path) -
     (folder / "trained_rows.npz").unlink()
     with pytest.raises(RunError, match="damaged or missing"):
         refuse_trained_rows(folder, some, Path("some.csv"))
+
+
+@pytest.mark.parametrize("normalize", ["none", "dataset", "image"])
+def test_a_member_loads_with_the_normalisation_that_it_was_trained_with(
+    tmp_path: Path, normalize: str
+) -> None:
+    study = small_study(
+        {"train": {"epochs": 1, "batch_size": 20, "normalize": normalize}},
+        search={"trials": 1, "grace_period": 1},
+        confirm={"candidates": 1, "folds": 1},
+    )
+    run, _ = confirmed_run(tmp_path / "runs", study, TASK)
+    _, folder = build((study, run), tmp_path / "own", top=1)
+    data = training.training_data(TASK.train, metric_of(study.cv, TASK.targets))
+    config = run.trials()[0].config
+    *_, (_, state, _) = training.train(
+        config, data, np.arange(100), None, seed=SEEDS, fold=0, slots=INLINE.slots
+    )
+    proba = predict_members(folder, read_manifest(folder), TASK.test.images, CPU, 1)
+    expected = predict_proba(state.best_model, torch.from_numpy(TASK.test.images), HEADS)
+    np.testing.assert_array_equal(proba[0], expected)
+
+
+def test_the_weights_of_the_score_are_kept_with_the_ensemble(confirmed, tmp_path: Path) -> None:
+    study, run = confirmed
+    weighted = replace(study, cv=study.cv.model_copy(update={"score_weights": {"half": 2.0}}))
+    _, folder = build((weighted, run), tmp_path)
+    assert read_manifest(folder).metric == Metric("accuracy", (2.0,))

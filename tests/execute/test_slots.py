@@ -6,10 +6,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from tune_digits.config import Resources
 from tune_digits.errors import ConfigError
-from tune_digits.execute.slots import Slots, oversubscription, plan_slots, snap_gpus
+from tune_digits.execute.slots import Slots, oversubscription, plan_slots, snap_gpus, use_slots
 from tune_digits.machine import busy_cores
 
 
@@ -63,3 +64,13 @@ def test_a_core_at_work_is_seen_even_at_low_priority() -> None:
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_training_has_as_many_threads_as_its_cores() -> None:
+    before = torch.get_num_threads()
+    try:
+        for cores, threads in ((2, 2), (1, 1), (0.5, 1)):
+            assert use_slots(Slots(cores, 0, 1)) == torch.device("cpu")
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)

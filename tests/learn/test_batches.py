@@ -98,3 +98,14 @@ def test_three_views_are_the_plain_images_and_two_that_differ() -> None:
         torch.testing.assert_close(plain, torch.from_numpy(IMAGES[[0] * size]).float() / 255)
         assert not torch.allclose(one, two)
         assert not torch.allclose(one, plain)
+
+
+def test_the_albumentations_backend_draws_by_the_seed() -> None:
+    config = small({"augment": {"rotate": 40, "backend": "albumentations"}})
+
+    def images(seed: int) -> Tensor:
+        """Of one image at every row: what differs is its augmentation, in the order of the batches."""
+        return pixels(list(batches(SAME, ROWS, config, seed, mixes=False)))
+
+    assert torch.equal(images(1), images(1))
+    assert not torch.equal(images(1).sort(dim=0).values, images(2).sort(dim=0).values)

@@ -73,3 +73,11 @@ def test_a_shift_moves_down_and_right_and_repeats_the_border() -> None:
 
 def test_no_images_give_no_probabilities(model: nn.Module) -> None:
     assert predict_proba(model, PIXELS[:0], HEADS).shape == (0, K)
+
+
+def test_the_precision_is_the_one_asked_for(model: nn.Module) -> None:
+    exact, rough = (predict_proba(model, PIXELS, HEADS, precision=p) for p in ("float32", "bfloat16"))
+    assert np.abs(exact - rough).max() > 1e-5
+    for precision, proba in (("float32", exact), ("bfloat16", rough)):
+        logits = predict_logits(model, PIXELS, precision=precision)
+        np.testing.assert_allclose(proba, softmax_heads(logits, HEADS).numpy(), atol=1e-6)

@@ -137,7 +137,7 @@ def test_where_no_branch_of_the_name_fits_each_says_what_it_allows() -> None:
         (TWICE, {"optimizer.name": "sgd#0", "optimizer.momentum": 0.6}, "optimizer.momentum is not searched with"),
         (TWICE, {"optimizer.momentum": 0.6}, "is not searched with optimizer.name adamw, which this point takes"),
         (UNNAMED, {"augment.shift": 0.15}, "augment.shift is not searched with augment.name 0"),
-        (TWICE, {"augment.rotat": 3}, "augment.rotat is not searched; did you mean 'augment.rotate'?"),
+        (TWICE, {"augment.rotat": 3}, "did you mean 'augment.rotate'? Searched: optimizer.name, optimizer.lr, "),
         (TWICE, {"optimizer": {"name": "adamw", "beta1": 0.9}}, "optimizer.beta1 is not searched"),
         (TWICE, {"augment.rotate": 31}, "31 lies outside its domain uniform 0 .. 30; the nearest allowed value is 30"),
         (TWICE, {"augment.rotate": "x"}, "'x' is no number; the domain is uniform 0 .. 30"),

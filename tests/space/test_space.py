@@ -136,6 +136,7 @@ def test_an_enqueued_point_is_what_optuna_hands_out_first() -> None:
         (EXAMPLE.replace("lr: 0.3", "lr: 3.0"), ["start[0]", "optimizer.lr", "outside its domain"]),
         ("trial: {one_of: [{train: {epochs: 3}}]}", ["my.yaml: trial", "not all of it at once by one_of"]),
         ("trial: {optimizer: {one_of: []}}", ["one_of needs a list of mappings"]),
+        ("trial: {optimizer: {one_of: 3}}", ["one_of needs a list of mappings"]),
         ("trial: {optimizer: {one_of: [{one_of: [{name: sgd}]}]}}", ["one_of[0]: a branch is a mapping"]),
         (
             "trial: {optimizer: {one_of: [{choice: [1, 2]}]}}",
@@ -213,6 +214,12 @@ def test_the_epochs_may_stand_in_every_branch_if_they_are_the_same() -> None:
     assert study_of(branches).epochs == 5
     assert study_of("trial: {train: {one_of: [{batch_size: 32}, {epochs: 8, batch_size: 64}]}}").epochs == 8
     assert study_of("trial: {train: {batch_size: 32}}").epochs == study_of("trial: {}").epochs == 8
+
+
+def test_what_the_file_does_not_say_is_fixed_at_the_default() -> None:
+    space = study_of("trial: {loss: {name: focal, gamma: 1.0}}").space
+    assert space.fixed("optimizer.lr") == TrialConfig().optimizer.lr
+    assert (space.fixed("loss.name"), space.fixed("loss.gamma")) == ("focal", 1.0)
 
 
 def test_a_parameter_is_inside_its_branches_whatever_their_names_begin_with() -> None:

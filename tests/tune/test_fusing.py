@@ -179,3 +179,16 @@ def test_only_what_cannot_be_fused_is_trained_separately(data, monkeypatch) -> N
     for mistake in (ValueError("a mistake"), RuntimeError("another")):
         with pytest.raises(type(mistake), match=str(mistake)):
             raising(mistake)
+
+
+def test_what_was_measured_on_another_share_or_for_another_shape_is_measured_again(run, data) -> None:
+    first = Measured(2)
+    plan(run, jobs(1), data, first)
+    plan(run, jobs(1), data, first)
+    assert len(first.asked) == 1
+    other = Measured(2, Slots(1, 0.5, 1))
+    plan(run, jobs(1), data, other)
+    assert len(other.asked) == 1
+    wide = configuration().model_copy(update={"model": LeanCnn(width=8)})
+    plan(run, [FoldJob(3, wide, fold, 0) for fold in range(3)], data, other)
+    assert len(other.asked) == 2

@@ -103,3 +103,15 @@ def test_members_far_behind_the_best_are_named() -> None:
     assert far_behind(board, [4, 0, 7]) == [7]
     assert far_behind(board, [4, 0]) == []
     assert far_behind(board.assign(confirmed_se=math.nan), [4, 0, 7]) == []
+
+
+def test_who_is_as_good_as_the_best_is_judged_by_the_error_of_the_best() -> None:
+    board = pd.DataFrame(
+        {
+            "trial": [0, 1, 2],
+            "confirmed": [0.92, 0.915, 0.80],
+            "confirmed_se": [0.01, 0.0, 0.5],
+            "out_of_domain": [0.5, 0.9, 0.99],
+        }
+    )
+    assert list(prefer_out_of_domain(board)["trial"]) == [1, 0, 2]

@@ -114,3 +114,12 @@ def test_folds_know_groups_and_columns() -> None:
     train = replace(TASK.train, columns={"part": part}, groups=None)
     first, _ = folds_of(small_study(cv={"fold_column": "part"}).cv, train)
     np.testing.assert_array_equal(first.valid_idx, np.flatnonzero(part == "0"))
+
+
+def test_the_subset_is_drawn_by_the_seed_of_the_folds_and_not_of_the_search() -> None:
+    def rows(**parts: Any) -> list[int]:
+        _, drawn = draw_subset(small_study(data={"subset": 20}, **parts), TASK)
+        return drawn.tolist()
+
+    assert rows() == rows(search={"seed": 7, "trials": 4})
+    assert rows() != rows(cv={"folds": 3, "seed": 7})

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from optuna.trial import TrialState
 from run_samples import INLINE, MADE_FROM, folds_of, halves_task, searched_run, small_study
@@ -237,3 +238,53 @@ def test_the_seed_of_the_study_reaches_proposals_and_trainings(tmp_path: Path) -
     assert first[1][0] != other[1][0]  # what is proposed
     assert first[0][0] == other[0][0]
     assert first[0][1] != other[0][1]  # how the baseline trains
+
+
+def test_a_resumed_search_proposes_other_configurations(tmp_path: Path) -> None:
+    def study(trials: int) -> Any:
+        return small_study(search={"trials": trials, "startup_trials": 9, "grace_period": 4})
+
+    searched_run(tmp_path, study(3), TASK)
+    _, records = searched_run(tmp_path, study(6), TASK, resume=True)
+    assert len({r.config.optimizer.lr for r in records}) == 6
+
+
+class FailingOnce(InlineExecutor):
+    """Each trial fails once, after its second epoch, and is started again."""
+
+    def run_trials(self, run: TrialRun) -> None:
+        failed = set()
+
+        def train(number: int, config: Any, shared: Any) -> Any:
+            for report in run.train(number, config, shared):
+                yield report
+                if report["epoch"] == 2 and number not in failed:
+                    failed.add(number)
+                    raise RuntimeError("the worker died")
+
+        values = {name: getattr(run, name) for name in TrialRun.__dataclass_fields__}
+        super().run_trials(TrialRun(**{**values, "train": train}))
+
+
+def test_a_trial_that_is_started_again_counts_each_epoch_once(tmp_path: Path) -> None:
+    study = small_study(search={"trials": 1, "grace_period": 4})
+    run, (record,) = searched_run(tmp_path, study, TASK, FailingOnce(INLINE.slots))
+    assert (record.state, record.epochs) == ("finished", 4)
+    assert [e["epoch"] for e in run.epochs(0)] == [1, 2, 3, 4]
+    assert [t.state for t in told(run, study)] == [TrialState.COMPLETE]
+
+
+def test_the_studys_metric_is_what_the_search_maximises(tmp_path: Path) -> None:
+    uneven = replace(
+        TASK,
+        train=TASK.train.take(np.flatnonzero((TASK.train.labels[:, 0] == 0) | (np.arange(100) % 4 == 0))),
+    )
+
+    def first_epoch(score: str) -> dict[str, Any]:
+        study = small_study(cv={"folds": 3, "score": score}, search={"trials": 1, "grace_period": 4})
+        run, _ = searched_run(tmp_path / score, study, uneven)
+        return run.epochs(0)[0]
+
+    accuracy, recall = first_epoch("accuracy"), first_epoch("macro_recall")
+    assert accuracy["train_loss"] == recall["train_loss"]
+    assert accuracy["score"] != recall["score"]

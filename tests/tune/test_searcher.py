@@ -155,3 +155,22 @@ def test_trials_in_flight_get_different_proposals(journal: Path) -> None:
         trials.end(str(i), "finished", i / 10)
     at_once = [trials.propose(f"at once {i}").config for i in range(4)]
     assert len({(c.augment.rotate, c.optimizer.lr) for c in at_once}) == 4
+
+
+@pytest.mark.parametrize("branches", [True, False])
+def test_parameters_of_different_branches_have_models_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, branches: bool
+) -> None:
+    given = {}
+    sampler = optuna.samplers.TPESampler
+
+    def spy(**kwargs: object) -> optuna.samplers.TPESampler:
+        given.update(kwargs)
+        return sampler(**kwargs)
+
+    monkeypatch.setattr(optuna.samplers, "TPESampler", spy)
+    plain = {"trial": {"augment": {"rotate": {"uniform": [0, 30]}}}}
+    wanted = space() if branches else make_study(plain, "s.yaml", "s", {}).space
+    open_study(tmp_path / "j", 0, 2, wanted)
+    assert given["group"] is branches
+    assert given["multivariate"] and given["constant_liar"]

@@ -86,9 +86,7 @@ class RayExecutor:
             job = running.pop(ready)
             try:
                 yield job, ray.get(ready)
-            except ray.exceptions.RayTaskError as error:
-                yield job, error.as_instanceof_cause()  # type: ignore[no-untyped-call]  # Ray's
-            except ray.exceptions.RayError as error:
+            except ray.exceptions.RayError as error:  # of a job that raised, it is of the job's own kind too
                 yield job, error
 
     def run_trials(self, run: TrialRun) -> None:

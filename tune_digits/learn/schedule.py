@@ -151,7 +151,7 @@ def multiplier(
     that began after the warm-up. During `warmup_epochs` the factor rises in equal steps, from one step above 0
     to the schedule's first value: no update is wasted on a rate of 0.
 
-    >>> from tune_digits.config import Cosine
+    >>> from tune_digits.config.schedule import Cosine
     >>> [round(multiplier(Cosine(), step, 5, 5, []), 2) for step in range(5)]
     [1.0, 0.85, 0.5, 0.15, 0.0]
     """

@@ -92,7 +92,7 @@ def _name_beside(leaf: _Leaf, chosen: Any, point: Mapping[str, Any]) -> Any:
     path = (*leaf.path[:-1], "name")
     node = chosen
     for part in path:
-        node = node.get(part) if isinstance(node, dict) else None
+        node = node.get(part)
     if isinstance(node, Domain):
         node = node.nearest(point.get(".".join(path), _default(path, None)))
     return node

@@ -369,3 +369,18 @@ def test_parts_that_contradict_each_other_are_refused(cv, message):
 )
 def test_the_configuration_counts_the_folds(cv, splits):
     assert Cv(**cv).splits == splits
+
+
+def test_a_holdout_is_stratified_by_small_classes_too():
+    """Classes with fewer rows than cv.folds: a holdout has two parts, whatever cv.folds says."""
+    labels = np.array([0] * 20 + [1] * 4)[:, None]
+    for seed in range(20):
+        (fold,) = make_folds(labels, None, Cv(holdout=0.5, folds=5, seed=seed))
+        assert np.bincount(labels[fold.valid_idx, 0]).tolist() == [10, 2]
+
+
+def test_a_repeat_is_not_the_next_seed():
+    """The repeats of one seed are other divisions than those of the seeds beside it."""
+    second = make_folds(LABELS, None, Cv(folds=3, repeats=2, seed=0))[3:]
+    beside = make_folds(LABELS, None, Cv(folds=3, seed=1))
+    assert any(not np.array_equal(a.valid_idx, b.valid_idx) for a, b in zip(second, beside, strict=True))
