@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -28,8 +29,11 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def page_faults(how: str) -> int:
-    run = subprocess.run([sys.executable, "-c", COUNT, how], capture_output=True, text=True, check=True)
+def page_faults(how: str, patches: str = "on") -> int:
+    environment = {**os.environ, "TUNE_DIGITS_PATCHES": patches}
+    run = subprocess.run(
+        [sys.executable, "-c", COUNT, how], env=environment, capture_output=True, text=True, check=True
+    )
     return int(run.stdout)
 
 
@@ -37,3 +41,4 @@ def page_faults(how: str) -> int:
 def test_freed_memory_is_not_fetched_again():
     assert page_faults("default") > 1000
     assert page_faults("keep") < 100
+    assert page_faults("keep", patches="off") > 1000

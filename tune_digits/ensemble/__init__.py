@@ -1,1 +1,1 @@
-"""The room that combines trainings into one answer. vote, pseudo and submission are pure; retrain knows Ray."""
+"""The room that combines trainings into one answer. vote, pseudo and submission are pure functions."""

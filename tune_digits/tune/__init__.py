@@ -1,1 +1,1 @@
-"""The room that knows Ray: search, confirmation, and trainings side by side."""
+"""The room of search and confirmation: which trainings there are, and what is made of them."""
