@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from run_samples import INLINE, MADE_FROM, folds_of, halves_task, searched_run, 
 from tune_digits import runs
 from tune_digits.config import TrialConfig
 from tune_digits.errors import RunError
+from tune_digits.execute import inline
 from tune_digits.execute.executor import TrialRun
 from tune_digits.execute.inline import InlineExecutor
 from tune_digits.learn.epoch import EpochReport
@@ -215,13 +218,15 @@ def test_where_every_trial_fails_the_reason_is_said(tmp_path: Path) -> None:
 
 
 def test_a_time_budget_leaves_trials_unjudged_and_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = small_study(search={"trials": 50, "grace_period": 4, "time_budget": 1.0})
+    looks = itertools.count()  # a clock that advances by a second each time it is looked at
+    monkeypatch.setattr(inline, "time", SimpleNamespace(monotonic=lambda: next(looks)))
+    study = small_study(search={"trials": 50, "grace_period": 4, "time_budget": 8.0})
     run, records = searched_run(tmp_path, study, TASK)
-    assert 1 <= len(records) < 50
-    assert [r.state for r in records[-1:]] == ["running"]
-    assert f"trials {records[-1].number} were cut off" in capsys.readouterr().out
+    # looked at for the budget's start, before each trial and after each epoch but a trial's last
+    assert [(r.state, len(run.epochs(r.number))) for r in records] == [("finished", 4), ("running", 3)]
+    assert "trials 1 were cut off" in capsys.readouterr().out
     assert not told(run, study)[-1].state.is_finished()
 
 
