@@ -23,7 +23,7 @@ ROOMS = [
         "space",
         "study",
     ),
-    *("screen", "runs", "learn", "execute", "tune", "ensemble", "report", "cli"),
+    *("trained_rows", "screen", "runs", "learn", "execute", "tune", "ensemble", "report", "cli"),
 ]
 # pure files that the driver of a search reads without torch
 KNOWS_RAY = {"execute", "patches", "tune/scheduler.py"}

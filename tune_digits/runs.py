@@ -9,6 +9,8 @@
       trials/0007/state.safetensors      the last saved state of a trial that is not finished
       tensorboard/                       event files: one folder per trial, and the columns of the HParams tab
       confirm/0007-fold2-seed0.npz       out-of-fold probabilities of one confirming training
+      fold_weights/fold2/                with confirm.keep_weights: the weights of each confirming training
+                                         (0007-seed0.safetensors) and the rows that the fold's networks have seen
       fusing.json                        whether trainings of one configuration gain by running as one network here
       leaderboard.csv                    confirmed scores, best first
       ensemble/                          weights, manifest, report and submission
@@ -19,6 +21,7 @@ killed process leaves the previous one in place. No file needs pickle.
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import time
@@ -125,6 +128,13 @@ class Run:
     def trial_state(self, number: int) -> Path:
         return self.trial_folder(number) / "state.safetensors"
 
+    def fold_weights(self, fold: int) -> Path:
+        """The folder of the weights that confirmation keeps of a fold."""
+        return self.path / "fold_weights" / f"fold{fold}"
+
+    def fold_member(self, trial: int, fold: int, seed: int) -> Path:
+        return self.fold_weights(fold) / f"{trial:04d}-seed{seed}.safetensors"
+
     # trials
 
     def write_trial(self, record: TrialRecord) -> None:
@@ -185,10 +195,27 @@ class Run:
                 holdout_scores=np.array(list(result.holdout_scores.values()), dtype=float),
             )
 
-    def write_out_of_fold(self, proba: np.ndarray) -> None:
-        """Out-of-fold probabilities float32 (N, K) of the training rows, in the form that `loss.teacher` reads."""
-        with replacing(self.path / "out_of_fold.npz") as temporary, temporary.open("wb") as f:
-            np.savez_compressed(f, proba=proba)
+    @property
+    def out_of_fold(self) -> Path:
+        return self.path / "out_of_fold.npz"
+
+    def write_out_of_fold(self, proba: np.ndarray, trained_rows: np.ndarray) -> None:
+        """Out-of-fold probabilities float32 (N, K) of the training rows, in the form that `loss.teacher` reads.
+
+        trained_rows: hashes uint64 of the images that the networks behind them were trained on.
+        """
+        with replacing(self.out_of_fold) as temporary, temporary.open("wb") as f:
+            np.savez_compressed(f, proba=proba, trained_rows=trained_rows)
+
+    def best_confirmed(self) -> int | None:
+        """The number of the trial that leads the leaderboard; None where there is no leaderboard yet."""
+        if not self.leaderboard.is_file():
+            return None
+        with self.leaderboard.open(newline="", encoding="utf-8") as file:
+            try:
+                return int(next(csv.DictReader(file))["trial"])
+            except (StopIteration, KeyError, ValueError):
+                raise RunError(f"{self.leaderboard}: damaged; --resume writes it again") from None
 
     def write_fusing(self, seen: Mapping[str, Any]) -> None:
         write_json(self.path / "fusing.json", seen)

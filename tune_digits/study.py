@@ -20,7 +20,12 @@ from tune_digits.study_parts import StudyParts
 from tune_digits.validate import did_you_mean, validate
 
 # keys that name files or folders
-PATHS = ("data.path", "data.root", "model.init_from", "model.weights", "loss.teacher")
+PATHS = frozenset(
+    {
+        *("data.path", "data.root", "model.weights"),
+        *(f"{key}{below}" for key in ("model.init_from", "loss.teacher") for below in ("", ".run")),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar, get_args
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -34,12 +34,22 @@ def _model_at(cls: type[Part], names: Mapping[str, Any], key: str) -> type[Part]
     annotation = field.annotation
     if isinstance(annotation, type) and issubclass(annotation, Part):
         return annotation
+    raw = names.get(key) if isinstance(names, Mapping) else None
     if field.discriminator:
-        raw = names.get(key) if isinstance(names, Mapping) else None
         key = _discriminator(field)
         name = raw.get(key) if isinstance(raw, Mapping) else None
         return type(field.default) if name is None else variant(annotation, name, key)
+    if isinstance(raw, Mapping):
+        # one of several forms of a value: the one with most of these keys is meant
+        return max(_parts_in(annotation), key=lambda form: len(form.model_fields.keys() & raw), default=None)
     return None
+
+
+def _parts_in(annotation: Any) -> Iterator[type[Part]]:
+    if isinstance(annotation, type) and issubclass(annotation, Part):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _parts_in(inner)
 
 
 def _discriminator(field: FieldInfo | None) -> str:

@@ -19,13 +19,13 @@ from tune_digits.ensemble.members import (
     Manifest,
     predict_members,
     read_manifest,
-    save_member,
     vote,
     write_manifest,
 )
 from tune_digits.ensemble.vote import labels_of
 from tune_digits.learn.metrics import ACCURACY
 from tune_digits.learn.models import build_model
+from tune_digits.tune.networks import save_network
 
 KIND = (Target("label", ("rust", "mould")),)
 HEADS = (Target("root", ("ka", "ga", "ma")), Target("vowel", ("none", "i")))
@@ -40,7 +40,7 @@ def ensemble(
     torch.manual_seed(0)
     channels = shape[0]
     model = build_model(config.model, *shape, classes, (0.5,) * channels, (0.3,) * channels)
-    save_member(folder / "m.safetensors", model, config, {})
+    save_network(folder / "m.safetensors", model, config, {})
     write_manifest(folder, Manifest(("m.safetensors",), targets, shape, "soft", 1, data, form, ACCURACY, ""))
     return folder
 

@@ -20,6 +20,8 @@ from tune_digits.learn.fit import fit, start_training
 from tune_digits.learn.metrics import ACCURACY
 from tune_digits.tune.training import TrainingData, teacher_of
 
+CPU = torch.device("cpu")
+
 N = 60
 TARGETS = (Target("half", ("left", "right")),)
 
@@ -101,7 +103,9 @@ def test_pseudo_labels_are_their_own_teacher(data, tmp_path) -> None:
     np.savez(file, proba=known)
     config = configuration(loss={"name": "cross_entropy", "teacher": str(file), "teacher_weight": 0.5})
     pseudo = TrainingData(data.images, data.proba, TARGETS, ACCURACY, pseudo=10)
-    np.testing.assert_array_equal(teacher_of(config, pseudo), np.concatenate([known, data.proba[-10:]]))
+    rows = np.arange(N)
+    said = teacher_of(config, pseudo, rows, None, CPU)
+    np.testing.assert_array_equal(said, np.concatenate([known, data.proba[-10:]]))
     with pytest.raises(DataError, match="60 rows"):
-        teacher_of(config, data)
-    assert teacher_of(configuration(), data) is None
+        teacher_of(config, data, rows, None, CPU)
+    assert teacher_of(configuration(), data, rows, None, CPU) is None

@@ -51,14 +51,17 @@ def run(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("below", ["", "ensemble"])
 def test_init_from_takes_the_first_member_of_a_run(run: Path, below: str) -> None:
     config = LeanCnn(**SMALL, init_from=str(run / below))
-    assert initial_weights_file(config) == run / "ensemble/members/a.safetensors"
-    torch.testing.assert_close(read_initial_weights(config), weights(1), rtol=0, atol=0)
+    assert initial_weights_file(config, 0) == run / "ensemble/members/a.safetensors"
+    torch.testing.assert_close(read_initial_weights(config, 0), weights(1), rtol=0, atol=0)
 
 
 def test_without_a_file_there_are_no_weights() -> None:
     config = LeanCnn(**SMALL)
     assert (
-        read_initial_weights(config) is initial_weights_file(config) is initial_weights_digest(config) is None
+        read_initial_weights(config, 0)
+        is initial_weights_file(config, 0)
+        is initial_weights_digest(config)
+        is None
     )
 
 
@@ -70,7 +73,7 @@ def test_weights_files_of_each_kind(tmp_path: Path) -> None:
     for name in ("w.safetensors", "w.pt", "deep.pth"):
         torch.testing.assert_close(read_weights(tmp_path / name), state, rtol=0, atol=0)
         config = LeanCnn(**SMALL, weights=str(tmp_path / name))
-        torch.testing.assert_close(read_initial_weights(config), state, rtol=0, atol=0)
+        torch.testing.assert_close(read_initial_weights(config, 0), state, rtol=0, atol=0)
 
 
 def test_files_that_cannot_be_used_are_named(tmp_path: Path, run: Path) -> None:
@@ -88,14 +91,14 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path, run: Path) -> None:
     from_run = LeanCnn(**SMALL, init_from=str(run))
     (run / "ensemble/members/a.safetensors").unlink()
     with pytest.raises(ConfigError, match=r"init_from.*a\.safetensors: missing"):
-        read_initial_weights(from_run)
+        read_initial_weights(from_run, 0)
     with pytest.raises(ConfigError, match=r"init_from.*a\.safetensors"):
         initial_weights_digest(from_run)
     (run / "ensemble/manifest.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"init_from.*holds no readable ensemble"):
-        read_initial_weights(from_run)
+        read_initial_weights(from_run, 0)
     with pytest.raises(ConfigError, match=r"holds no ensemble"):
-        read_initial_weights(LeanCnn(**SMALL, init_from=str(tmp_path)))
+        read_initial_weights(LeanCnn(**SMALL, init_from=str(tmp_path)), 0)
 
 
 def test_the_digest_is_of_the_content_that_is_read(tmp_path: Path, run: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from tune_digits.config.given import FileOrFolds, SameFolds
 from tune_digits.config.part import BelowOne, Fraction, NonNegative, Part, cite
 
 
@@ -66,9 +67,11 @@ class _Loss(Part):
         description="fraction of the distance to the batch's mean features by which class centers move per update"
         " (alpha in the paper)",
     )
-    teacher: str | None = Field(
+    teacher: FileOrFolds = Field(
         None,
-        description="for distillation: .npz file with the teacher's probabilities `proba` (N, K) for the training rows",
+        description="for distillation: .npz file with the teacher's probabilities `proba` (N, K) for the training rows;"
+        " or {run: FOLDER, folds: same}: fold k learns from the network that fold k of that run's best configuration"
+        " ended with, a training on all rows from that run's out-of-fold predictions",
     )
     teacher_weight: Fraction = Field(
         0.0,
@@ -81,9 +84,10 @@ class _Loss(Part):
 
     @field_validator("teacher")
     @classmethod
-    def _exists(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _exists(cls, value: str | SameFolds | None, info: ValidationInfo) -> str | SameFolds | None:
         # only where a study is read: a trained network does not need its teacher any more
-        if value is not None and (info.context or {}).get("check_files") and not Path(value).is_file():
+        given = isinstance(value, str) and (info.context or {}).get("check_files")
+        if given and not Path(str(value)).is_file():
             raise ValueError("there is no such file; give an .npz with the array `proba`")
         return value
 

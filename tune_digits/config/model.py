@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
+from tune_digits.config.given import FileOrFolds, SameFolds
 from tune_digits.config.part import BelowOne, Part, Positive, cite
 
 TORCHVISION = "torchvision:NAME"
@@ -49,8 +50,11 @@ class _Network(Part):
         description="initial weights: the network's own, Glorot uniform with zero biases (Keras's), or He normal",
         json_schema_extra=cite("He: arXiv:1502.01852"),
     )
-    init_from: str | None = Field(
-        None, description="run or ensemble folder; the training starts from the weights of its first member"
+    init_from: FileOrFolds = Field(
+        None,
+        description="run or ensemble folder: the training starts from the weights of its first member; or"
+        " {run: FOLDER, folds: same}: fold k starts from the weights that fold k of that run's best configuration"
+        " ended with, a training on all rows from those of fold 0",
     )
     weights: str | None = Field(
         None,
@@ -59,9 +63,9 @@ class _Network(Part):
 
     @field_validator("init_from", "weights")
     @classmethod
-    def _exists(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _exists(cls, value: str | SameFolds | None, info: ValidationInfo) -> str | SameFolds | None:
         # only where a study is read: a trained network no longer needs the weights it started from
-        if value is None or not (info.context or {}).get("check_files"):
+        if not isinstance(value, str) or not (info.context or {}).get("check_files"):
             return value
         path = Path(value)
         if info.field_name == "weights":

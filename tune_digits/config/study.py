@@ -131,6 +131,11 @@ class Confirm(Part):
     )
     folds: int | None = Field(None, ge=1, description="how many of the folds; none = all")
     seeds: int = Field(1, ge=1, description="fresh seeds for each fold")
+    keep_weights: bool = Field(
+        False,
+        description="keep the weights of every confirming training, so that another run can start or learn from them:"
+        " model.init_from or loss.teacher: {run: FOLDER, folds: same}",
+    )
 
 
 class Ensemble(Part):

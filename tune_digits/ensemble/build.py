@@ -13,14 +13,13 @@ import pandas as pd
 from tune_digits import disk, runs
 from tune_digits.config import Ensemble, TrialConfig
 from tune_digits.data.dataset import Dataset, RowForm, Task
-from tune_digits.data.fingerprint import hash_array, hash_of
+from tune_digits.data.fingerprint import hash_array, hash_of, row_hashes
 from tune_digits.data.options import DataOptions
 from tune_digits.ensemble.members import (
     Manifest,
     predict_members,
     vote,
     write_manifest,
-    write_trained_rows,
 )
 from tune_digits.ensemble.pseudo import select_pseudo
 from tune_digits.ensemble.retrain import MemberJob, RetrainData, member_jobs, retrain
@@ -31,6 +30,8 @@ from tune_digits.execute.executor import Executor
 from tune_digits.learn.metrics import Metric, metric_of, score
 from tune_digits.screen import Progress, Screen
 from tune_digits.study import Study
+from tune_digits.trained_rows import write_trained_rows
+from tune_digits.tune.sources import sources_of
 from tune_digits.tune.training import TrainingData, training_data
 
 
@@ -132,7 +133,9 @@ def build_ensemble(
             )
             jobs, manifest, figures, test_vote = train_and_judge("retrain with pseudo-labels", more)
             rounds.append({"pseudo_labels": len(rows), **figures})
-    write_trained_rows(folder, task.train.images)
+    before = [source.rows for _, config in configs for source in sources_of(config, None)]
+    hashes = [row_hashes(task.train.images), *(seen for seen in before if seen is not None)]
+    write_trained_rows(folder, np.concatenate(hashes))
     write_manifest(folder, manifest)
     if task.test is not None:
         form = task.submission or manifest.form.of(task.test.ids)

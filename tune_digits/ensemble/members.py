@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,15 +12,16 @@ import numpy as np
 from tune_digits import disk, machine
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import RowForm, Target, head_slices
-from tune_digits.data.fingerprint import row_hashes
 from tune_digits.data.formats import Auto
 from tune_digits.data.options import DataOptions
 from tune_digits.ensemble.vote import VOTES
 from tune_digits.errors import RunError
 from tune_digits.learn.metrics import Metric
+from tune_digits.trained_rows import count_seen, read_trained_rows
+from tune_digits.tune.networks import load_network
 
 FORMAT = 3
-MANIFEST, TRAINED_ROWS = "manifest.json", "trained_rows.npz"
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,59 +116,23 @@ def find_ensemble(folder: Path) -> Path:
     )
 
 
-def write_trained_rows(folder: Path, images: np.ndarray) -> None:
-    """Keep which images uint8 (N, C, H, W) the members were trained on with their labels, as a hash each."""
-    with disk.replacing(folder / TRAINED_ROWS) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, rows=np.unique(row_hashes(images)))
-
-
 def refuse_trained_rows(folder: Path, images: np.ndarray, path: Path) -> None:
     """Raise RunError where the members were trained on some of the images uint8 (N, C, H, W): a score on them is too
     good. path: where they are from, for the message."""
-    file = folder / TRAINED_ROWS
     try:
-        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
-            trained = archive["rows"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise RunError(f"{file}: damaged or missing ({error}); make the ensemble again") from None
-    seen = int(np.isin(row_hashes(images), trained).sum())
-    if seen:
+        trained = read_trained_rows(folder)
+    except RunError as error:
+        raise RunError(f"{error}; make the ensemble again") from None
+    if seen := count_seen(images, trained):
         raise RunError(
             f"{path}: the ensemble was trained on {seen:,} of these {len(images):,} images, so its score on them says "
             "nothing. Score it on images that it has not seen; cross-validated scores are in leaderboard.csv"
         )
 
 
-def save_member(path: Path, model: Any, config: TrialConfig, facts: dict[str, Any]) -> None:
-    """The weights of one network, its configuration, and what else is worth knowing of its training."""
-    disk.write_tensors(path, model.state_dict(), {"config": config.model_dump(mode="json"), **facts})
-
-
 def load_member(path: Path, manifest: Manifest, device: Any) -> tuple[Any, TrialConfig]:
     """A network ready to predict, on `device`. Raises RunError where the file does not fit."""
-    import torch
-
-    from tune_digits.learn.models import build_model
-
-    tensors, meta = disk.read_tensors(path)
-    config = TrialConfig.model_validate(meta["config"])
-    channels, height, width = manifest.shape
-    # the weights bring their own normalisation
-    blank = (0.0,) * channels, (1.0,) * channels
-    model = build_model(
-        config.model.without_start(),
-        channels,
-        height,
-        width,
-        manifest.heads[-1].stop,
-        *blank,
-        normalize=config.train.normalize,
-    )
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise RunError(f"{path}: the weights do not fit the manifest: {error}") from None
-    return model.to(device).to(memory_format=torch.channels_last).eval(), config
+    return load_network(path, manifest.shape, manifest.heads[-1].stop, device, "the manifest")
 
 
 def predict_members(

@@ -13,7 +13,6 @@ import numpy as np
 
 from tune_digits.config import Resources, TrialConfig
 from tune_digits.data.fingerprint import hash_of
-from tune_digits.ensemble.members import save_member
 from tune_digits.errors import RunError
 from tune_digits.execute.executor import Executor, Stored
 from tune_digits.execute.slots import Slots
@@ -22,7 +21,8 @@ from tune_digits.learn.version import TRAINING_VERSION
 from tune_digits.runs import Run
 from tune_digits.screen import Progress, Screen
 from tune_digits.tune.fusing import plan_fusing
-from tune_digits.tune.given_files import digests_of_given_files
+from tune_digits.tune.given_files import digests_of_given_files, given_path
+from tune_digits.tune.networks import save_network
 from tune_digits.tune.training import TrainingData, TrainingPlan, train_plans
 
 # neither the search's seeds nor the confirmation's
@@ -81,7 +81,8 @@ def _by_content(config: TrialConfig) -> dict[str, Any]:
     contents = digests_of_given_files(config)
     tree: dict[str, Any] = config.model_dump(mode="json")
     for part, key in (("model", "init_from"), ("model", "weights"), ("loss", "teacher")):
-        tree[part][key] = contents.get(tree[part][key])
+        given = getattr(getattr(config, part), key)
+        tree[part][key] = None if given is None else contents.get(given_path(given))
     return tree
 
 
@@ -92,7 +93,7 @@ def train_members(jobs: tuple[MemberJob, ...], shared: RetrainData) -> None:
     """
     config = jobs[0].config
     plans = [
-        TrainingPlan(shared.rows, SEEDS + job.seed, 0, state_file(Path(shared.folder) / job.file))
+        TrainingPlan(shared.rows, SEEDS + job.seed, 0, state_file(Path(shared.folder) / job.file), whole=True)
         for job in jobs
     ]
     lost = []
@@ -125,9 +126,9 @@ def save(job: MemberJob, config: TrialConfig, state: Any, folder: Path) -> None:
     for epoch, file in job.snapshots.items():
         snapshot = copy.deepcopy(state.current_model)
         snapshot.load_state_dict(state.snapshots[epoch])
-        save_member(folder / file, snapshot, config, {**facts, "epoch": epoch})
+        save_network(folder / file, snapshot, config, {**facts, "epoch": epoch})
     # the last one of all: where it is, this training is done
-    save_member(path, state.best_model, config, facts)
+    save_network(path, state.best_model, config, facts)
     state_file(path).unlink(missing_ok=True)
 
 

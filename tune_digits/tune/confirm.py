@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tune_digits.config import TrialConfig
-from tune_digits.data.dataset import Task, head_slices
+from tune_digits.data.dataset import Dataset, Task, head_slices
+from tune_digits.data.fingerprint import row_hashes
 from tune_digits.data.folds.split import Fold
 from tune_digits.disk import replacing
 from tune_digits.execute.executor import Executor, Stored
@@ -21,9 +23,12 @@ from tune_digits.execute.slots import Slots
 from tune_digits.runs import Fingerprints, FoldResult, Run, TrialRecord
 from tune_digits.screen import Progress, Screen
 from tune_digits.study import Study
+from tune_digits.trained_rows import write_trained_rows
 from tune_digits.tune.fusing import plan_fusing
 from tune_digits.tune.leaderboard import leaderboard, out_of_fold
+from tune_digits.tune.networks import save_network
 from tune_digits.tune.search import rank
+from tune_digits.tune.sources import sources_of
 from tune_digits.tune.training import TrainingData, TrainingPlan, train_plans
 
 # far from the seeds of any search, which count from the study's own
@@ -42,7 +47,10 @@ class FoldJob:
 
 @dataclass(frozen=True, slots=True)
 class ConfirmData:
-    """What all confirming trainings share. holdouts: name -> (images, labels int64 (n, T))."""
+    """What all confirming trainings share.
+
+    holdouts: name -> (images, labels int64 (n, T)). weights_kept_in: the run folder; None = they are not kept.
+    """
 
     training: Stored[TrainingData]
     folds: dict[int, Fold]
@@ -50,6 +58,7 @@ class ConfirmData:
     base_seed: int
     made_from: Fingerprints
     slots: Slots
+    weights_kept_in: str | None = None
 
 
 def candidates(records: list[TrialRecord], count: int) -> list[TrialRecord]:
@@ -67,11 +76,15 @@ def confirm_folds(jobs: tuple[FoldJob, ...], shared: ConfirmData) -> list[FoldRe
         for job in jobs
     ]
     data = shared.training.get()
+    results = []
     trained = train_plans(config, data, plans, shared.slots)
-    return [
-        judge_fold(job, config, shared, data, state, on_device)
-        for job, (state, on_device) in zip(jobs, trained, strict=True)
-    ]
+    for job, (state, on_device) in zip(jobs, trained, strict=True):
+        if shared.weights_kept_in is not None:
+            file = Run(Path(shared.weights_kept_in)).fold_member(job.trial, job.fold, job.seed)
+            facts = {"trial": job.trial, "fold": job.fold, "seed": job.seed}
+            save_network(file, state.best_model, config, facts)
+        results.append(judge_fold(job, config, shared, data, state, on_device))
+    return results
 
 
 def judge_fold(
@@ -109,6 +122,22 @@ def judge_fold(
     )
 
 
+def write_rows_of_folds(
+    run: Run, train: Dataset, chosen: Sequence[TrialRecord], folds: Sequence[Fold]
+) -> None:
+    """Record which images the networks of each fold are trained on, those that their sources have seen included."""
+    hashes = row_hashes(train.images)
+    for fold in folds:
+        rows = [hashes[fold.train_idx], *rows_before(chosen, [fold])]
+        write_trained_rows(run.fold_weights(fold.index), np.concatenate(rows))
+
+
+def rows_before(records: Sequence[TrialRecord], folds: Sequence[Fold]) -> list[np.ndarray]:
+    """Hashes of the images that the sources of these configurations were trained on."""
+    sources = [s for r in records for fold in folds for s in sources_of(r.config, fold.index)]
+    return [source.rows for source in sources if source.rows is not None]
+
+
 def run_confirm(
     study: Study,
     run: Run,
@@ -138,7 +167,10 @@ def run_confirm(
         study.search.seed,
         made_from,
         executor.slots,
+        str(run.path.resolve()) if study.confirm.keep_weights else None,
     )
+    if study.confirm.keep_weights:
+        write_rows_of_folds(run, task.train, chosen, used)
     total = len(chosen) * len(used) * study.confirm.seeds
     progress = Progress("confirm", total=total, done=total - len(jobs))
     progress.facts = {
@@ -168,5 +200,7 @@ def run_confirm(
     proba = out_of_fold([r for r in run.folds() if r.trial in best], len(task.train))
     # a teacher answers for every row that the data have, so not where this is a subset of them
     if proba is not None and study.data.subset is None:
-        run.write_out_of_fold(proba)
+        trained = [r for r in chosen if r.number in best]
+        rows = np.concatenate([row_hashes(task.train.images), *rows_before(trained, used)])
+        run.write_out_of_fold(proba, np.unique(rows))
     return board

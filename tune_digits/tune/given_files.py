@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tune_digits.config import TrialConfig
+from tune_digits.config.given import SameFolds
 from tune_digits.tune.initial_weights import initial_weights_digest
 from tune_digits.tune.teacher import teacher_digest
 
@@ -15,7 +14,11 @@ def digests_of_given_files(config: TrialConfig) -> dict[str, str]:
     start = config.model.init_from or config.model.weights
     weights = initial_weights_digest(config.model)
     if start is not None and weights is not None:
-        found[start] = weights
+        found[given_path(start)] = weights
     if config.loss.teacher is not None and config.loss.teacher_weight > 0:
-        found[config.loss.teacher] = teacher_digest(Path(config.loss.teacher))
+        found[given_path(config.loss.teacher)] = teacher_digest(config.loss.teacher)
     return found
+
+
+def given_path(given: str | SameFolds) -> str:
+    return given.run if isinstance(given, SameFolds) else given

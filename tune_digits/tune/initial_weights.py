@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tune_digits import disk
+from tune_digits.config.given import SameFolds
 from tune_digits.config.model import Model
+from tune_digits.disk import file_digest
 from tune_digits.errors import ConfigError, RunError
+from tune_digits.tune.kept_folds import kept_digest, kept_network
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def initial_weights_file(config: Model) -> Path | None:
-    """The file that holds the initial weights; None where the network starts from random ones.
+def initial_weights_file(config: Model, fold: int) -> Path | None:
+    """The file that holds the initial weights of a training of this fold; None where they are random.
 
-    Of model.init_from, a run folder or ensemble folder, it is the ensemble's first member; of model.weights, that file
-    itself. Raises ConfigError where the folder holds no ensemble.
+    Of model.init_from, a run folder or ensemble folder, it is the ensemble's first member, or what fold `fold` of the
+    run ended with; of model.weights, that file itself. Raises ConfigError where the folder holds none.
     """
+    if isinstance(config.init_from, SameFolds):
+        return kept_network(config.init_from, fold, "model.init_from")
     if config.init_from is not None:
         return _first_member(Path(config.init_from))
     return None if config.weights is None else Path(config.weights)
 
 
-def read_initial_weights(config: Model) -> dict[str, Tensor] | None:
-    """The initial weights by name; None where the network starts from random ones. Raises ConfigError."""
-    file = initial_weights_file(config)
+def read_initial_weights(config: Model, fold: int) -> dict[str, Tensor] | None:
+    """The initial weights of a training of this fold by name; None where they are random. Raises ConfigError."""
+    file = initial_weights_file(config, fold)
     if file is None:
         return None
     if config.init_from is None:
@@ -37,20 +41,21 @@ def read_initial_weights(config: Model) -> dict[str, Tensor] | None:
     try:
         return disk.read_tensors(file)[0]
     except RunError as error:
-        raise ConfigError(f"model.init_from: {file.parent} holds no readable ensemble: {error}") from None
+        raise ConfigError(f"model.init_from: {file.parent} holds no readable weights: {error}") from None
 
 
 def initial_weights_digest(config: Model) -> str | None:
-    """sha256, in hexadecimal, of the file that `read_initial_weights` reads; None where it reads none.
+    """A hash of the files that `read_initial_weights` reads for any fold; None where it reads none.
 
     What was trained from other contents of a file of the same name is thus told apart. Raises ConfigError.
     """
-    file = initial_weights_file(config)
+    if isinstance(config.init_from, SameFolds):
+        return kept_digest(config.init_from, "model.init_from")
+    file = initial_weights_file(config, 0)
     if file is None:
         return None
     try:
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+        return file_digest(file)
     except OSError as error:
         raise ConfigError(
             f"model.{'weights' if config.init_from is None else 'init_from'}: {error}"

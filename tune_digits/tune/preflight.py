@@ -12,12 +12,13 @@ from tune_digits.errors import ConfigError
 from tune_digits.learn.loss_checks import check_heads
 from tune_digits.learn.metrics import metric_of
 from tune_digits.study import Study
-from tune_digits.tune.initial_weights import read_initial_weights
+from tune_digits.tune.initial_weights import initial_weights_file, read_initial_weights
+from tune_digits.tune.sources import check_sources
 from tune_digits.tune.teacher import check_teacher
 
 
 def preflight(study: Study, task: Task, folds: Sequence[Fold]) -> list[str]:
-    """All checks below. Returns lines for the user: what was taken from given weights.
+    """All checks below. Returns lines for the user: what was taken from given weights, what is not known of a teacher.
 
     task: with the rows that are searched on. Raises ConfigError or DataError for what cannot be trained.
     """
@@ -26,7 +27,9 @@ def preflight(study: Study, task: Task, folds: Sequence[Fold]) -> list[str]:
     configs = list(study.space.ends())
     check_augmentation(configs, task)
     check_losses(study, configs, task)
-    return check_models(configs, task)
+    said = check_models(configs, task, study.search.fold)
+    used = {study.search.fold, *range(study.confirm.folds or len(folds))}
+    return said + check_sources(configs, task, [fold for fold in folds if fold.index in used])
 
 
 def check_fold_numbers(study: Study, count: int) -> None:
@@ -56,10 +59,11 @@ def check_losses(study: Study, configs: Sequence[TrialConfig], task: Task) -> No
         check_teacher(loss, heads, len(task.train), study.data.subset)
 
 
-def check_models(configs: Sequence[TrialConfig], task: Task) -> list[str]:
+def check_models(configs: Sequence[TrialConfig], task: Task, fold: int) -> list[str]:
     """Refuse a network that cannot be made for these images, or started from the given weights.
 
-    Returns what was taken from the given weights, a line for each network.
+    fold: whose weights stand for those of all, where each has its own. Returns what was taken from the given weights,
+    a line for each network.
     """
     # these fields make no network fail; zero_last needs residual blocks
     harmless = SHAPE_NEUTRAL - STARTS - {"bn_gamma_init"}
@@ -74,9 +78,9 @@ def check_models(configs: Sequence[TrialConfig], task: Task) -> list[str]:
     said = []
     for model in sorted(doubtful, key=str):
         channels, height, width = task.train.images.shape[1:]
-        taken = check_model(model, channels, height, width, classes, read_initial_weights(model))
+        taken = check_model(model, channels, height, width, classes, read_initial_weights(model, fold))
         if taken is not None:
             rest = f"; left out: {', '.join(taken.left_out)}" if taken.left_out else ""
-            start = model.init_from or model.weights
+            start = initial_weights_file(model, fold)
             said.append(f"{model.name} starts from {len(taken.copied)} tensors of {start}{rest}")
     return said

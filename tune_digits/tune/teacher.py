@@ -1,35 +1,30 @@
-"""The teacher of a distillation: a file with the probabilities that an ensemble gave for the training rows."""
+"""The teacher of a distillation: a file with probabilities for the training rows, or the networks of another run's
+folds."""
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from tune_digits.config.given import SameFolds
 from tune_digits.config.loss import Loss
+from tune_digits.disk import file_digest
 from tune_digits.errors import ConfigError, DataError
+from tune_digits.tune.kept_folds import kept_digest, kept_network, out_of_fold_file
+from tune_digits.tune.networks import load_network
 
 
 def read_teacher(path: Path, samples: int, heads: tuple[slice, ...]) -> np.ndarray:
     """The array `proba` of an .npz file: float32 (N, K), row i for row i of the training data as they are loaded.
 
     It covers all `samples` rows, before folds or a subset are chosen; within each target (`heads`: its class columns)
-    a row adds up to 1. Prefer out-of-fold predictions: what a network gives for rows it was trained on is near one-hot
-    and teaches little more than the labels. A teacher has seen the rows that a fold validates on, so scores of its
-    students are a little too good. Raises DataError.
+    a row adds up to 1. Raises DataError.
     """
-    proba = None
-    try:
-        # opened here: NumPy leaves a damaged archive open
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.lib.npyio.NpzFile):  # of an .npy it is the array itself
-                proba = loaded.get("proba")
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read as a teacher's .npz: {error}") from None
+    proba = _array(path, "proba")
     if proba is None:
         raise DataError(f"{path}: must be an .npz file with an array `proba`")
     classes = heads[-1].stop
@@ -50,13 +45,69 @@ def read_teacher(path: Path, samples: int, heads: tuple[slice, ...]) -> np.ndarr
     return proba.astype(np.float32)
 
 
-def teacher_digest(path: Path) -> str:
-    """sha256 of the teacher's file, in hexadecimal. Raises DataError where it cannot be read."""
+def rows_behind_teacher(path: Path) -> np.ndarray | None:
+    """Hashes uint64 of the images that the teacher was trained on; None where the file does not say.
+
+    Raises DataError.
+    """
+    rows = _array(path, "trained_rows")
+    if rows is not None and (rows.dtype != np.uint64 or rows.ndim != 1):
+        raise DataError(f"{path}: trained_rows must be uint64 (N,), got {rows.dtype} {rows.shape}")
+    return rows
+
+
+def _array(path: Path, name: str) -> np.ndarray | None:
     try:
+        # opened here: NumPy leaves a damaged archive open
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
+            loaded = np.load(file, allow_pickle=False)
+            # of an .npy it is the array itself
+            return loaded.get(name) if isinstance(loaded, np.lib.npyio.NpzFile) else None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: cannot be read as a teacher's .npz: {error}") from None
+
+
+def teach(
+    config: Loss,
+    images: np.ndarray,
+    rows: np.ndarray,
+    heads: tuple[slice, ...],
+    fold: int | None,
+    device: Any,
+) -> np.ndarray | None:
+    """What the configured teacher says of the images uint8 (N, C, H, W) at `rows`: float32 (N, K), 0 elsewhere.
+
+    None without a teacher. fold: the one that the training leaves out; None where it trains on all rows. heads: the
+    class columns of each target. Raises ConfigError, DataError or RunError where the teacher does not fit.
+    """
+    source = config.teacher
+    if config.teacher_weight == 0 or source is None:
+        return None
+    if isinstance(source, str):
+        return read_teacher(Path(source), len(images), heads)
+    if fold is None:
+        return read_teacher(out_of_fold_file(source, "loss.teacher"), len(images), heads)
+
+    import torch
+
+    from tune_digits.learn.predict import predict_proba
+
+    file = kept_network(source, fold, "loss.teacher")
+    model, trial = load_network(file, images.shape[1:], heads[-1].stop, device, "these images and classes")
+    proba = np.zeros((len(images), heads[-1].stop), np.float32)
+    pixels = torch.from_numpy(np.ascontiguousarray(images[rows])).to(device)
+    proba[rows] = predict_proba(model, pixels, heads, precision=trial.train.precision)
+    return proba
+
+
+def teacher_digest(teacher: str | SameFolds) -> str:
+    """A hash of the content of the teacher's files. Raises ConfigError or DataError where they cannot be read."""
+    if isinstance(teacher, SameFolds):
+        return kept_digest(teacher, "loss.teacher")
+    try:
+        return file_digest(Path(teacher))
+    except OSError as error:
+        raise DataError(f"{teacher}: cannot be read as a teacher's .npz: {error}") from None
 
 
 def check_teacher(config: Loss, heads: tuple[slice, ...], samples: int, subset: int | None = None) -> None:
@@ -70,4 +121,9 @@ def check_teacher(config: Loss, heads: tuple[slice, ...], samples: int, subset: 
         raise ConfigError(
             "trial.loss.teacher covers all training rows, and data.subset takes some of them: leave one of the two out"
         )
-    read_teacher(Path(config.teacher), samples, heads)
+    if isinstance(config.teacher, SameFolds):
+        # the ensemble will read it: better said now than after the search
+        file = out_of_fold_file(config.teacher, "trial.loss.teacher")
+    else:
+        file = Path(config.teacher)
+    read_teacher(file, samples, heads)

@@ -16,13 +16,14 @@ import numpy as np
 
 from tune_digits import disk, runs
 from tune_digits.config import TrialConfig
+from tune_digits.config.given import SameFolds
 from tune_digits.data.dataset import Labelled, Target, Task, head_slices
 from tune_digits.execute.executor import Executor, Stored
 from tune_digits.execute.slots import Slots, use_slots
 from tune_digits.learn.metrics import Metric
 from tune_digits.patches.ray_warm import quick_imports
 from tune_digits.tune.initial_weights import read_initial_weights
-from tune_digits.tune.teacher import read_teacher
+from tune_digits.tune.teacher import teach
 
 if TYPE_CHECKING:
     from tune_digits.learn.device import DeviceData
@@ -71,16 +72,18 @@ def one_hot(dataset: Labelled) -> np.ndarray:
     return np.ascontiguousarray(np.concatenate(columns, axis=1))
 
 
-def teacher_of(config: TrialConfig, data: TrainingData) -> np.ndarray | None:
-    """What the configured teacher says of each row, float32 (N, K); None without one.
+def teacher_of(
+    config: TrialConfig, data: TrainingData, rows: np.ndarray, fold: int | None, device: Any
+) -> np.ndarray | None:
+    """What the configured teacher says of the training rows, float32 (N, K); None without one.
 
-    The vote that made a pseudo-label is its teacher too. Raises DataError where the file does not fit the data.
+    fold: the one that the training leaves out; None where it trains on all rows. The vote that made a pseudo-label is
+    its teacher too. Raises ConfigError, DataError or RunError where the teacher does not fit the data.
     """
-    if config.loss.teacher_weight == 0 or config.loss.teacher is None:
-        return None
     labelled = len(data.proba) - data.pseudo
-    proba = read_teacher(Path(config.loss.teacher), labelled, head_slices(data.targets))
-    return np.concatenate([proba, data.proba[labelled:]])
+    known = rows[rows < labelled]
+    proba = teach(config.loss, data.images[:labelled], known, head_slices(data.targets), fold, device)
+    return None if proba is None else np.concatenate([proba, data.proba[labelled:]])
 
 
 def train(
@@ -93,8 +96,11 @@ def train(
     fold: int,
     slots: Slots,
     state_file: Path | None = None,
+    whole: bool = False,
 ) -> Iterator[tuple[EpochReport, TrainState, DeviceData]]:
     """Train, yielding (EpochReport, TrainState, DeviceData) after each epoch.
+
+    whole: on all rows, so that `fold` leaves none of them out.
 
     Epochs that a saved state already holds are yielded again first, so that the caller learns of them. Raises
     DataError where the configured teacher does not fit the data.
@@ -108,11 +114,13 @@ def train(
 
     device = use_slots(slots)
     classes = data.proba.shape[1]
-    weights = read_initial_weights(config.model)
+    saved_before = state_file is not None and state_file.exists()
+    weights = None if saved_before else read_initial_weights(config.model, fold)
     state = start_training(config, data.images, train_rows, classes, seed, fold, device, weights)
-    if state_file is not None and state_file.exists():
+    if state_file is not None and saved_before:
         unpack(state, *disk.read_tensors(state_file))
-    on_device = to_device(data.images, data.proba, data.targets, device, teacher_of(config, data))
+    teacher = teacher_of(config, data, train_rows, None if whole else fold, device)
+    on_device = to_device(data.images, data.proba, data.targets, device, teacher)
     rows = torch.from_numpy(np.array(train_rows)).to(device)
     valid = None if valid_rows is None else torch.from_numpy(np.array(valid_rows)).to(device)
     for report in list(state.history):
@@ -131,13 +139,15 @@ def train(
 class TrainingPlan:
     """One of several trainings of a configuration.
 
-    rows: int64 (n,) to train on. state_file: where its state is saved while it lasts; None = nowhere.
+    rows: int64 (n,) to train on. state_file: where its state is saved while it lasts; None = nowhere. whole: `rows` are
+    all there are, and `fold` leaves none of them out.
     """
 
     rows: np.ndarray
     seed: int
     fold: int
     state_file: Path | None = None
+    whole: bool = False
 
 
 def train_plans(
@@ -168,6 +178,7 @@ def train_plans(
             fold=plan.fold,
             slots=slots,
             state_file=plan.state_file,
+            whole=plan.whole,
         ):
             last = state, on_device
         assert last is not None, "a training has one epoch at least"
@@ -181,21 +192,26 @@ def _train_fused(
 
     from tune_digits.learn.device import to_device
     from tune_digits.learn.fit import start_training
-    from tune_digits.learn.fused import fit_fused
+    from tune_digits.learn.fused import CannotFuse, fit_fused
     from tune_digits.learn.loop import Training
     from tune_digits.learn.state import pack, unpack
 
     device = use_slots(slots)
     classes = data.proba.shape[1]
-    weights = read_initial_weights(config.model)
+    first = plans[0]
+    of_folds = isinstance(config.loss.teacher, SameFolds) and not first.whole
+    if of_folds and any(plan.fold != first.fold for plan in plans):
+        raise CannotFuse("each fold has a teacher of its own")
     trainings = []
     for plan in plans:
+        weights = read_initial_weights(config.model, plan.fold)
         state = start_training(config, data.images, plan.rows, classes, plan.seed, plan.fold, device, weights)
         if plan.state_file is not None and plan.state_file.exists():
             unpack(state, *disk.read_tensors(plan.state_file))
         rows = torch.from_numpy(np.array(plan.rows)).to(device)
         trainings.append(Training(state, rows, plan.seed, plan.fold))
-    on_device = to_device(data.images, data.proba, data.targets, device, teacher_of(config, data))
+    teacher = teacher_of(config, data, first.rows, None if first.whole else first.fold, device)
+    on_device = to_device(data.images, data.proba, data.targets, device, teacher)
     saved = time.monotonic()
     for _ in fit_fused(trainings, config, on_device, workers=slots.threads):
         if time.monotonic() - saved < SAVE_EVERY:
