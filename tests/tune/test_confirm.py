@@ -128,9 +128,7 @@ def test_a_fold_is_judged_on_its_own_rows_by_the_averaged_weights(confirmed) -> 
 def test_the_seconds_of_a_training_are_those_of_all_its_epochs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks = (
-        itertools.count()
-    )  # a clock that advances by a second each time it is looked at: an epoch takes one
+    looks = itertools.count()  # a clock that advances by a second each time it is looked at
     monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: next(looks)))
     plan = study({"train": {"epochs": 3, "batch_size": 20}}, confirm={"candidates": 1, "folds": 2})
     run, board = confirmed_run(tmp_path, plan, TASK)
