@@ -463,7 +463,8 @@ def test_a_stopped_search_says_which_command_goes_on_and_it_does(
     flags_given = ["--executor", "ray", "--address", "head:6379"]
     with monkeypatch.context() as patched:
         patched.setattr(original, stopped)
-        run(*flags_given, code=130)
+        # what the study file has from its flags is not said again: --resume would refuse it
+        run(*flags_given, "--seed", 3, "--set", "model.width=6", code=130)
         command = last_command(capsys)
         assert command == ["--resume", "run", "--address", "head:6379"]
         # and so where that one is stopped in turn

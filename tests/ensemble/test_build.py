@@ -118,6 +118,18 @@ def test_members_manifest_report_and_submission_agree(confirmed, tmp_path: Path)
     assert report["cross_validation"]["baseline"]["trial"] == 0
 
 
+def test_each_member_has_a_score_of_its_own(confirmed, tmp_path: Path) -> None:
+    hard = halves(60, seed=5)
+    # the brighter half is hardly seen, so that members differ
+    noise = np.random.default_rng(0).integers(0, 256, hard.images.shape)
+    hard = replace(hard, images=((hard.images + 4 * noise) // 5).astype(np.uint8))
+    report, folder = build(confirmed, tmp_path, replace(TASK, holdouts={"hard": hard}), top=3)
+    proba = predict_members(folder, read_manifest(folder), hard.images, CPU, 1)
+    entry = report["rounds"][0]["sets"]["hard"]
+    assert entry["member_scores"] == [accuracy_score(hard.labels[:, 0], p.argmax(1)) for p in proba]
+    assert len({*entry["member_scores"], entry["score"]}) > 1
+
+
 def test_the_studys_metric_scores_and_is_kept_with_the_ensemble(confirmed, tmp_path: Path) -> None:
     study, run = confirmed
     uneven = halves(60, seed=11)

@@ -7,17 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from run_samples import INLINE
 
-from tune_digits import disk
-from tune_digits.config import TrialConfig
+from tune_digits import disk, runs
+from tune_digits.config import Resources, TrialConfig
 from tune_digits.data.dataset import Target
-from tune_digits.ensemble.retrain import SEEDS, RetrainData, member_jobs, train_members
+from tune_digits.ensemble.retrain import SEEDS, RetrainData, member_jobs, retrain, train_members
 from tune_digits.errors import DataError, RunError
 from tune_digits.execute.inline import Kept
 from tune_digits.execute.slots import Slots
 from tune_digits.learn.device import to_device
 from tune_digits.learn.fit import fit, start_training
 from tune_digits.learn.metrics import ACCURACY
+from tune_digits.screen import Screen
 from tune_digits.tune.training import TrainingData, teacher_of
 
 CPU = torch.device("cpu")
@@ -66,17 +68,17 @@ def test_each_snapshot_is_a_member_of_its_own(data, tmp_path) -> None:
         assert all(torch.equal(value, saved[name]) for name, value in state.model.state_dict().items())
 
 
-def test_the_averaged_weights_are_the_member(data, tmp_path) -> None:
-    config = configuration(
-        schedule={"name": "constant"}, train={"epochs": 2, "batch_size": 20, "ema_decay": 0.9}
-    )
+@pytest.mark.parametrize(("average", "train"), [("ema", {"ema_decay": 0.9}), ("swa", {"swa_start": 0.3})])
+def test_the_averaged_weights_are_the_member(data, tmp_path, average: str, train: dict) -> None:
+    config = configuration(schedule={"name": "constant"}, train={"epochs": 3, "batch_size": 20, **train})
     (job,) = member_jobs([(7, config)], 1, "key")
     train_members((job,), shared(data, tmp_path))
     state = start_training(config, data.images, np.arange(N), 2, SEEDS, 0, torch.device("cpu"))
     on_device = to_device(data.images, data.proba, TARGETS, torch.device("cpu"))
     list(fit(state, config, on_device, torch.arange(N), seed=SEEDS))
     saved, _ = disk.read_tensors(tmp_path / job.file)
-    assert all(torch.equal(value, saved[name]) for name, value in state.ema.state_dict().items())
+    averaged = getattr(state, average).state_dict()
+    assert all(torch.equal(value, saved[name]) for name, value in averaged.items())
     assert not all(torch.equal(value, saved[name]) for name, value in state.model.state_dict().items())
 
 
@@ -95,6 +97,21 @@ def test_a_member_that_diverged_is_not_saved(data, tmp_path) -> None:
     with pytest.raises(RunError, match=r"no longer finite in epoch \d of 5"):
         train_members((job,), shared(data, tmp_path))
     assert not (tmp_path / job.file).exists()
+
+
+def test_the_members_that_failed_are_named_and_the_others_kept(data, tmp_path) -> None:
+    lost = configuration(
+        optimizer={"name": "sgd", "lr": 1e30},
+        schedule={"name": "constant"},
+        train={"epochs": 2, "batch_size": 20},
+    )
+    jobs = [*member_jobs([(7, configuration())], 2, "key"), *member_jobs([(8, lost)], 1, "key")]
+    run = runs.create_run(tmp_path / "runs", "one", "", {})
+    with pytest.raises(RunError) as raised:
+        retrain(jobs, shared(data, tmp_path), run, Resources(), INLINE, Screen(), "retrain")
+    _, *lines = str(raised.value).splitlines()
+    assert [line.split(":")[0].strip() for line in lines] == ["trial 8, seed 0"]
+    assert [(tmp_path / job.file).exists() for job in jobs] == [True, True, False]
 
 
 def test_pseudo_labels_are_their_own_teacher(data, tmp_path) -> None:

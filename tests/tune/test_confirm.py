@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ from sklearn.metrics import accuracy_score, recall_score
 
 from tune_digits.data.dataset import Task
 from tune_digits.execute.inline import InlineExecutor
+from tune_digits.learn import loop
 from tune_digits.learn.metrics import metric_of
 from tune_digits.learn.predict import predict_proba
 from tune_digits.runs import Run
@@ -120,6 +123,17 @@ def test_a_fold_is_judged_on_its_own_rows_by_the_averaged_weights(confirmed) -> 
         proba = predict_proba(state.ema, torch.from_numpy(outside.images), heads)
         assert result.holdout_scores == {"elsewhere": accuracy_score(outside.labels[:, 0], proba.argmax(1))}
         assert result.seconds > 0
+
+
+def test_the_seconds_of_a_training_are_those_of_all_its_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = itertools.count()  # a clock that advances by a second each time it is looked at
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: next(looks)))
+    plan = study({"train": {"epochs": 3, "batch_size": 20}}, confirm={"candidates": 1, "folds": 2})
+    run, board = confirmed_run(tmp_path, plan, TASK)
+    assert {r.seconds for r in run.folds()} == {3}
+    assert set(board["seconds_per_training"]) == {3}
 
 
 def seeds_of(plan: Study, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[set[int], set[int]]:

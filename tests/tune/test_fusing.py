@@ -113,6 +113,13 @@ def test_nothing_is_fused_where_it_does_not_pay_or_trainings_would_wait(run, dat
     assert len(executor.asked) == 1
 
 
+def test_there_are_as_many_groups_as_trainings_run_at_once(run, data) -> None:
+    """Five trainings, two at once: a network of three and one of two, and no third group that waits for them."""
+    executor = Measured(4, Slots(1, 0.5, 2))
+    assert [len(g) for g in plan(run, jobs(1, folds=5), data, executor)] == [3, 2]
+    assert [most for _, most in executor.asked] == [3]
+
+
 def test_on_cpus_nothing_is_fused_and_nothing_measured(run, data) -> None:
     executor = Measured(2, Slots(1, 0, 1))
     assert [len(g) for g in plan(run, jobs(1), data, executor)] == [1, 1, 1]

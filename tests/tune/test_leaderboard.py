@@ -103,6 +103,9 @@ def test_members_far_behind_the_best_are_named() -> None:
     assert far_behind(board, [4, 0, 7]) == [7]
     assert far_behind(board, [4, 0]) == []
     assert far_behind(board.assign(confirmed_se=math.nan), [4, 0, 7]) == []
+    # 0.05 is more than three times the error of either, but not three times that of their difference
+    both = board.assign(confirmed_se=[0.013, 0.006, 0.013, 0.001])
+    assert far_behind(both, [4, 0, 7]) == []
 
 
 def test_who_is_as_good_as_the_best_is_judged_by_the_error_of_the_best() -> None:

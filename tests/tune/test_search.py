@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState
 from run_samples import INLINE, MADE_FROM, folds_of, halves_task, searched_run, small_study
+from run_samples import record as trial_record
 
 from tune_digits import runs
 from tune_digits.config import TrialConfig
@@ -37,7 +38,8 @@ def told(run: Run, study: Any) -> list[Any]:
     return open_study(run.journal, 0, 2, study.space).trials
 
 
-def test_records_journal_and_epochs_agree(tmp_path: Path) -> None:
+def test_records_journal_and_epochs_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tune_digits.tune.training.SAVE_EVERY", 0.0)
     study = small_study(search={"trials": 5, "startup_trials": 2, "grace_period": 1, "reduction_factor": 2})
     run, records = searched_run(tmp_path, study, TASK)
     assert [r.number for r in records] == list(range(5))
@@ -55,7 +57,7 @@ def test_records_journal_and_epochs_agree(tmp_path: Path) -> None:
         assert record.searched == {"optimizer.lr": record.config.optimizer.lr}
         assert json.loads(trial.user_attrs["config"])["optimizer"]["lr"] == record.config.optimizer.lr
         assert (record.state == "finished") == (record.epochs == 4) == (trial.state == TrialState.COMPLETE)
-        assert not run.trial_state(record.number).exists()
+        assert not run.trial_state(record.number).exists()  # it was saved after every epoch
     assert len({r.config.optimizer.lr for r in records}) == 5
 
 
@@ -190,6 +192,33 @@ def test_a_resumed_search_judges_new_trials_by_the_old_ones(tmp_path: Path) -> N
     _, records = searched_run(tmp_path, bad, TASK, resume=True)
     assert [r.state for r in records] == ["finished", "pruned"]
     assert run.trials()[0] == records[0]
+
+
+class Asking(InlineExecutor):
+    """Trains nothing, but asks the scheduler what it would say to a new trial with this score in its first epoch."""
+
+    def __init__(self, score: float) -> None:
+        super().__init__(INLINE.slots)
+        object.__setattr__(self, "score", score)
+        object.__setattr__(self, "said", [])
+
+    def run_trials(self, run: TrialRun) -> None:
+        trial = SimpleNamespace(trial_id="new")
+        run.scheduler.on_trial_add(None, trial)
+        report = {"epoch": 1, "score": self.score}
+        self.said.append(run.scheduler.on_trial_result(None, trial, report))
+
+
+def test_a_trial_that_is_not_over_is_not_among_the_recorded_ones(tmp_path: Path) -> None:
+    """It reports its epochs once more when it is taken up again, and would be judged by them, and judge, twice."""
+    study = small_study(search={"trials": 3, "grace_period": 1, "reduction_factor": 2})
+    run = runs.create_run(tmp_path, study.name, study.to_yaml(), {})
+    for number, state, score in ((0, "finished", 0.9), (1, "running", 0.1)):
+        run.write_trial(trial_record(number, score, epochs=1, state=state))
+        run.append_epoch(number, {"epoch": 1, "score": score})
+    executor = Asking(0.6)  # better than the mean of both, but not than the one that is over
+    searched_run(tmp_path, study, TASK, executor, resume=True)
+    assert executor.said == ["STOP"]
 
 
 def test_the_trials_left_out_of_a_resumed_search_are_not_trained_again(tmp_path: Path) -> None:
