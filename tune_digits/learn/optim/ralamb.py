@@ -34,7 +34,7 @@ class Ralamb(torch.optim.Optimizer):
     def _update(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
         beta1, beta2 = group["betas"]
         for p in params:
-            if p not in self.state or "exp_avg" not in self.state[p]:
+            if "exp_avg" not in self.state[p]:
                 self.state[p].update(step=0, exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
             self.state[p]["step"] += 1
         means = [self.state[p]["exp_avg"] for p in params]
