@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from tune_digits.learn.models import build_model
 from tune_digits.learn.optim import build_optimizer, set_lr
 from tune_digits.learn.predict import predict_logits
 from tune_digits.learn.scaling import ScaledUpdates
-from tune_digits.learn.state import pack
+from tune_digits.learn.state import pack, unpack
 
 HALF: dict[str, Any] = {"train": {"precision": "float16"}}
 
@@ -142,6 +143,18 @@ def test_a_left_out_update_is_a_step_of_the_schedule_but_nothing_follows_it(
     assert state.step == 3
     assert state.scaler is not None and state.scaler.get_scale() == 32768
     assert pack(state)[1]["scaler"]["scale"] == 32768
+
+
+def test_the_scale_is_resumed() -> None:
+    state, epochs = training({"train": {"precision": "float16", "epochs": 2}})
+    next(epochs)
+    assert state.scaler is not None
+    state.scaler.update(new_scale=128.0)
+    tensors, meta = pack(state)
+    again, _ = training({"train": {"precision": "float16", "epochs": 2}})
+    unpack(again, tensors, json.loads(json.dumps(meta)))
+    assert again.scaler is not None and again.scaler.state_dict() == state.scaler.state_dict()
+    assert again.scaler.get_scale() == 128
 
 
 def test_other_precisions_scale_nothing() -> None:
