@@ -42,8 +42,8 @@ class Train(Part):
     early_stopping: int = Field(
         0,
         ge=0,
-        description="a training ends after this many epochs that were not better than the best one in"
-        " early_stopping_on; 0: off; the ensemble trains all epochs, since nothing is validated there, and so does the"
+        description="a training ends after this many epochs in a row without a better value of what early_stopping_on"
+        " names; 0: off; the ensemble trains all epochs, since nothing is validated there, and so does the"
         " confirmation with keep: last",
     )
     early_stopping_on: Literal["score", "loss"] = Field(
