@@ -59,6 +59,12 @@ def test_a_fold_that_the_column_of_folds_does_not_have(here: Path, capsys: Outpu
     taken(column, "search.fold=1", "confirm.folds=2")
 
 
+def test_batches_larger_than_a_fold(here: Path, capsys: Output) -> None:
+    said = refused(capsys, "train.drop_last=true", "train.batch_size=500")
+    assert re.search(r"train\.drop_last leaves no batch: \d+ rows .* fewer than train\.batch_size 500", said)
+    taken("train.drop_last=true")
+
+
 def pipeline(*transforms: albumentations.BasicTransform) -> str:
     return "augment.pipeline=" + json.dumps(albumentations.to_dict(albumentations.Compose(list(transforms))))
 

@@ -70,6 +70,22 @@ def build(
     return report, find_ensemble(own.path)
 
 
+def test_what_members_are_other_than_expected_is_said(
+    confirmed: tuple[Study, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(Screen, "say", lambda self, text: said.append(text))
+    study, run = confirmed
+    own = Run(tmp_path)
+    (own.path / "trials").mkdir(parents=True)
+    for trial in run.trials():
+        train = trial.config.train.model_copy(update={"keep": "best_score"})
+        own.write_trial(replace(trial, config=trial.config.model_copy(update={"train": train})))
+    own.leaderboard.write_bytes(run.leaderboard.read_bytes())
+    build_ensemble(study, own, TASK, Ensemble(top=1, pseudo=None), INLINE, Screen())
+    assert [text for text in said if "train.keep: best_score needs validation" in text]
+
+
 def board(**columns: list[Any]) -> pd.DataFrame:
     count = len(columns["trial"])
     return pd.DataFrame(

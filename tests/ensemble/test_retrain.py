@@ -12,7 +12,14 @@ from run_samples import INLINE
 from tune_digits import disk, runs
 from tune_digits.config import Resources, TrialConfig
 from tune_digits.data.dataset import Target
-from tune_digits.ensemble.retrain import SEEDS, RetrainData, member_jobs, retrain, train_members
+from tune_digits.ensemble.retrain import (
+    SEEDS,
+    RetrainData,
+    member_jobs,
+    peculiarities,
+    retrain,
+    train_members,
+)
 from tune_digits.errors import DataError, RunError
 from tune_digits.execute.inline import Kept
 from tune_digits.execute.slots import Slots
@@ -80,6 +87,37 @@ def test_the_averaged_weights_are_the_member(data, tmp_path, average: str, train
     averaged = getattr(state, average).state_dict()
     assert all(torch.equal(value, saved[name]) for name, value in averaged.items())
     assert not all(torch.equal(value, saved[name]) for name, value in state.model.state_dict().items())
+
+
+def test_weights_within_a_cycle_are_no_member_and_that_is_said(data, tmp_path) -> None:
+    config = configuration(
+        schedule={"name": "cosine_restarts", "first": 1, "growth": 2},
+        train={"epochs": 4, "batch_size": 20, "snapshots": True},
+    )
+    jobs = member_jobs([(7, config)], 2, "key")
+    assert [list(job.snapshots) for job in jobs] == [[1, 3]] * 2
+    assert all(job.files == tuple(job.snapshots.values()) for job in jobs)
+    train_members(jobs[:1], shared(data, tmp_path))
+    assert (tmp_path / jobs[0].file).exists()  # by which a second run knows that this training is done
+    (said,) = peculiarities(jobs)
+    assert (
+        said.startswith("trial 7: its 4 epochs end within a cycle")
+        and "the last member is of epoch 3" in said
+    )
+    assert peculiarities(member_jobs([(7, configuration())], 1, "key")) == []
+
+
+def test_a_best_epoch_cannot_be_kept_without_validation_and_that_is_said(data, tmp_path) -> None:
+    config = configuration(schedule={"name": "constant"}, train={"epochs": 2, "keep": "best_loss"})
+    (said,) = peculiarities(member_jobs([(3, config)], 1, "key"))
+    assert "trial 3: train.keep: best_loss needs validation" in said
+    (job,) = member_jobs([(3, config)], 1, "key")
+    train_members((job,), shared(data, tmp_path))
+    state = start_training(config, data.images, np.arange(N), 2, SEEDS, 0, torch.device("cpu"))
+    on_device = to_device(data.images, data.proba, TARGETS, torch.device("cpu"))
+    list(fit(state, config, on_device, torch.arange(N), seed=SEEDS))
+    saved, _ = disk.read_tensors(tmp_path / job.file)
+    assert all(torch.equal(value, saved[name]) for name, value in state.model.state_dict().items())
 
 
 def test_without_snapshots_a_training_is_one_member() -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from small_training import ALL, CPU, IMAGES, PROBA, TARGETS, TEACHER, config_of
+from small_training import ALL, CPU, IMAGES, PROBA, TARGETS, TEACHER, config_of, training
 from torch import Tensor
 
 from tune_digits.config import TrialConfig
-from tune_digits.learn import mix
-from tune_digits.learn.batches import Batch, batches
+from tune_digits.learn import batch_loss, loop, mix
+from tune_digits.learn.batches import Batch, batches, steps_of
 from tune_digits.learn.device import to_device
 
 DATA = to_device(IMAGES, PROBA, TARGETS, CPU)
@@ -109,3 +110,57 @@ def test_the_albumentations_backend_draws_by_the_seed() -> None:
 
     assert torch.equal(images(1), images(1))
     assert not torch.equal(images(1).sort(dim=0).values, images(2).sort(dim=0).values)
+
+
+# ── whole batches ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_rows_after_the_last_whole_batch_are_left_out() -> None:
+    whole = list(batches(DATA, ROWS, small({}), 0, mixes=False, drop_last=True))
+    assert [len(batch.targets) for batch in whole] == [4, 4]
+    # the first eight of the same order
+    assert torch.equal(pixels(whole), pixels(passed(small({}), 0))[:8])
+
+
+@pytest.mark.parametrize(("rows", "steps"), [(128, 1), (255, 1), (256, 2), (60_000, 468)])
+def test_whole_batches_are_the_rows_divided_by_their_size(rows: int, steps: int) -> None:
+    assert steps_of(rows, 128, drop_last=True) == steps
+
+
+def test_a_training_of_whole_batches_leaves_out_other_rows_in_each_epoch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Batch] = []
+    values: list[float] = []
+
+    def recording(*args: Any, **kwargs: Any) -> Iterator[Batch]:
+        for batch in batches(*args, **kwargs):
+            seen.append(batch)
+            yield batch
+
+    def noting(losses: Tensor, fraction: float | None) -> Tensor:
+        values.append(losses.mean().item())
+        return losses.mean()
+
+    monkeypatch.setattr(loop, "batches", recording)
+    monkeypatch.setattr(batch_loss, "reduce", noting)
+    state, epochs = training({"train": {"epochs": 3, "batch_size": 40, "drop_last": True}})
+    history = list(epochs)
+    assert [len(batch.targets) for batch in seen] == [40, 40] * 3  # of 90 rows
+    assert state.step == 6
+    left_out = [set(pixels(seen[i : i + 2]).flatten(1).sum(1).tolist()) for i in (0, 2, 4)]
+    assert left_out[0] != left_out[1] != left_out[2]
+    for report, first, second in zip(history, values[::2], values[1::2], strict=True):
+        assert report.train_loss == pytest.approx((first + second) / 2, rel=1e-5)
+
+
+def test_swas_statistics_need_no_whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr(loop, "REFRESH_IMAGES", 25)
+
+    def recording(model: Any, images: Iterator[Tensor]) -> None:
+        sizes.append(sum(len(x) for x in images))
+
+    monkeypatch.setattr(loop, "refresh_batchnorm", recording)
+    list(training({"train": {"epochs": 2, "batch_size": 40, "drop_last": True, "swa_start": 0.5}})[1])
+    assert sizes == [25]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tune_digits.data.dataset import Target
-from tune_digits.learn.device import laid_out, to_device, to_float, use_bfloat16
+from tune_digits.learn.device import autocast, laid_out, product_dtype, to_device, to_float
 
 TARGETS = (Target("shape", ("a", "b")), Target("tone", ("dark", "light", "none")))
 
@@ -43,6 +43,12 @@ def test_bytes_become_numbers_from_0_to_1() -> None:
 
 def test_auto_means_bfloat16_on_a_gpu_alone() -> None:
     devices = torch.device("cpu"), torch.device("cuda")
-    assert [use_bfloat16("auto", d) for d in devices] == [False, True]
-    assert [use_bfloat16("bfloat16", d) for d in devices] == [True, True]
-    assert [use_bfloat16("float32", d) for d in devices] == [False, False]
+    assert [product_dtype("auto", d) for d in devices] == [torch.float32, torch.bfloat16]
+    for name in ("float32", "bfloat16", "float16"):
+        assert [product_dtype(name, d) for d in devices] == [getattr(torch, name)] * 2
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "float16"])
+def test_a_product_has_the_format_of_the_precision(name: str) -> None:
+    with autocast(name, torch.device("cpu")):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == getattr(torch, name)

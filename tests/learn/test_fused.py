@@ -12,7 +12,7 @@ import torch
 
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Target
-from tune_digits.learn import losses
+from tune_digits.learn import batch_loss
 from tune_digits.learn.device import DeviceData, to_device
 from tune_digits.learn.fit import fit, start_training
 from tune_digits.learn.fused import CannotFuse, fit_fused, why_apart
@@ -85,6 +85,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     ),
     "dense": with_part(model={"name": "dense_cnn", "width": 4}),
     "each image's own mean": with_part(train={**PLAIN["train"], "normalize": "image"}),
+    "whole batches": with_part(train={**PLAIN["train"], "drop_last": True}),
+    "one rate in an epoch": with_part(
+        schedule={"name": "exponential", "factor": 0.5, "change_every": "epoch"}
+    ),
     "contiguous": with_part(train={**PLAIN["train"], "layout": "contiguous"}),
 }
 
@@ -158,6 +162,13 @@ def test_a_training_whose_loss_is_not_finite_does_not_disturb_the_others() -> No
         {"loss": {**CE, "center_weight": 0.1}},
         {"train": {"compile": True}},
         {"train": {"early_stopping": 2}},
+        {"train": {"precision": "float16"}},
+        {"optimizer": {"name": "over9000"}},
+        {"loss": {**CE, "reduction": "ohem", "ohem_rate": 0.8, "ohem_form": "separate"}},
+        {
+            "loss": {**CE, "reduction": "ohem", "ohem_rate": 0.8, "ohem_on": "mixed"},
+            "mix": {"mixup_alpha": 1.0},
+        },
         {"model": {"name": "keras8", "width": 4, "bn_variance": "biased"}},
         {"model": {"name": "torchvision:resnet18"}},
     ],
@@ -194,7 +205,7 @@ def test_a_mistake_in_the_fused_step_is_raised(monkeypatch: pytest.MonkeyPatch) 
 
     config = TrialConfig.model_validate(PLAIN)
     images, data = digits()
-    monkeypatch.setattr(losses, "reduce", broken)
+    monkeypatch.setattr(batch_loss, "reduce", broken)
     with pytest.raises(ValueError, match="a mistake") as caught:
         list(fit_fused([start(config, images, 5, 0), start(config, images, 6, 0)], config, data))
     assert not isinstance(caught.value, CannotFuse)

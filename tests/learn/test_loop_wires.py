@@ -22,7 +22,7 @@ from small_training import (
 )
 from torch import Tensor, nn
 
-from tune_digits.learn import loop, losses, seeds
+from tune_digits.learn import batch_loss, loop, losses, seeds
 from tune_digits.learn.batches import Batch
 from tune_digits.learn.device import to_device
 from tune_digits.learn.ema import ema_decay_at
@@ -185,14 +185,14 @@ def test_gradients_are_those_of_one_batch_alone() -> None:
 
 def test_the_training_loss_is_a_mean_over_samples(monkeypatch) -> None:
     seen: list[tuple[float, int]] = []
-    reduce = losses.reduce
+    reduce = batch_loss.reduce
 
     def recording(each: Tensor, *args: Any) -> Tensor:
         value = reduce(each, *args)
         seen.append((value.item(), len(each)))
         return value
 
-    monkeypatch.setattr(losses, "reduce", recording)
+    monkeypatch.setattr(batch_loss, "reduce", recording)
     _, epochs = training({"train": {"epochs": 1, "batch_size": 26}})
     (report,) = epochs
     sizes = [size for _, size in seen]

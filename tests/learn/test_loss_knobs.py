@@ -15,6 +15,7 @@ from tune_digits.config import Mix, TrialConfig, variants
 from tune_digits.config.loss import CrossEntropy, Loss
 from tune_digits.errors import ConfigError
 from tune_digits.learn import mix
+from tune_digits.learn.batch_loss import kept_fraction, reduce
 from tune_digits.learn.loss_checks import check_heads
 from tune_digits.learn.losses import (
     LOSSES,
@@ -23,7 +24,6 @@ from tune_digits.learn.losses import (
     distillation,
     jsd_consistency,
     loss_per_sample,
-    reduce,
 )
 from tune_digits.validate import validate
 
@@ -128,29 +128,31 @@ def ohem(**knobs):
 def test_ohem_is_the_mean_of_the_largest(rate, kept):
     losses = torch.rand(B, generator=generator())
     expected = losses.sort(descending=True).values[:kept].mean()
-    torch.testing.assert_close(reduce(losses, ohem(ohem_rate=rate, ohem_decay=0), 99), expected)
+    torch.testing.assert_close(reduce(losses, rate), expected)
 
 
 def test_reduction_is_the_mean_by_default():
     losses = torch.rand(B, generator=generator())
-    assert torch.equal(reduce(losses, CrossEntropy(), 99), losses.mean())
+    assert torch.equal(reduce(losses, None), losses.mean())
 
 
 def test_ohems_rate_falls_as_in_the_bengali_recipe():
     config = ohem()
-    assert [config.ohem_rate_at(e) for e in (0, 29, 30)] == [1, 1, 1]
-    assert config.ohem_rate_at(45) == pytest.approx(math.exp(-15 / 60))
-    assert config.ohem_rate_at(55) == pytest.approx(math.exp(-25 / 60))
-    assert config.ohem_rate_at(56) == 0.65 == config.ohem_rate_at(500)
-    assert reduce(torch.arange(100.0), config, 45).item() == pytest.approx(99 - (78 - 1) / 2)
+    assert [config.ohem_rate_at(e, 210) for e in (0, 29, 30)] == [1, 1, 1]
+    assert config.ohem_rate_at(45, 210) == pytest.approx(math.exp(-15 / 60))
+    assert config.ohem_rate_at(55, 210) == pytest.approx(math.exp(-25 / 60))
+    assert config.ohem_rate_at(56, 210) == 0.65 == config.ohem_rate_at(500, 210)
+    assert reduce(torch.arange(100.0), config.ohem_rate_at(45, 210)).item() == pytest.approx(
+        99 - (78 - 1) / 2
+    )
 
 
 def test_ohem_reaches_only_the_samples_it_keeps_and_keeps_a_nan():
     losses = torch.arange(4.0, requires_grad=True)
-    reduce(losses, ohem(ohem_rate=0.5, ohem_decay=0), 0).backward()
+    reduce(losses, 0.5).backward()
     assert losses.grad.tolist() == [0, 0, 0.5, 0.5]
     broken = torch.tensor([1.0, float("nan"), 2, 3])
-    assert reduce(broken, ohem(ohem_rate=0.5, ohem_decay=0), 0).isnan()
+    assert reduce(broken, 0.5).isnan()
 
 
 # ── distillation ─────────────────────────────────────────────────────────────────────────────────────
@@ -261,7 +263,7 @@ def test_mixing_goes_with_ohem_class_weights_teacher_and_center_loss(name, kind)
     each = loss_per_sample(
         logits, mixed, config, ONE_HEAD, class_counts=targets.sum(0), teacher=mixed_teacher
     ) + config.center_weight * center_loss(features, mixed, torch.randn(K, 5))
-    total = reduce(each, config, epoch=0)
+    total = reduce(each, kept_fraction(config, 0, 8, mixed=True))
     torch.testing.assert_close(total, each.sort().values[6:].mean())
     total.backward()
     touched = logits.grad.abs().sum(1) > 0

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from loss_samples import ONE_HEAD, B, K, one_hot, soft_targets, some_labels, some_logits
+from pydantic import ValidationError
 
 from tune_digits.config import variants
 from tune_digits.config.loss import CrossEntropy, Focal, GeneralizedCrossEntropy, Loss, SymmetricCrossEntropy
@@ -105,6 +106,46 @@ def test_focal_has_a_gradient_where_the_probability_rounds_to_one(gamma):
     logits = torch.tensor([[200.0, 0, 0], [-200.0, 0, 0]], requires_grad=True)
     focal(logits, torch.tensor([[1.0, 0, 0], [1.0, 0, 0]]), Focal(gamma=gamma)).sum().backward()
     assert logits.grad.isfinite().all() and logits.grad[0].abs().max() < 1e-6 < logits.grad[1].abs().max()
+
+
+def test_symmetric_cross_entropy_of_the_kannada_kernel_by_hand():
+    """R1: alpha = beta = 1, predictions and one-hot targets clipped to [1e-7, 1] before the logarithm; mean of three.
+
+    The loss of a sample is -log(max(p of its label, 1e-7)) + 16.118 times the probabilities of the other classes.
+    """
+    a = math.log(1e-7)
+    assert a == pytest.approx(-16.118095650958319)
+    proba = torch.tensor([[0.7, 0.2, 0.1], [0.25, 0.5, 0.25], [1e-12, 0.0, 1.0]], dtype=torch.float64)
+    labels = torch.tensor([0, 2, 0])
+    by_hand = [
+        -math.log(0.7) - a * 0.3,  # 0.35667 + 4.83543
+        -math.log(0.25) - a * 0.75,  # 1.38629 + 12.08857
+        -a - a * 1.0,  # 16.11810 + 16.11810: the prediction is clipped
+    ]
+    assert by_hand == pytest.approx([5.19210, 13.47487, 32.23619], abs=2e-5)
+    logits = proba.clamp_min(1e-30).log().float()
+    config = SymmetricCrossEntropy(alpha=1, beta=1, clip=1e-7)
+    out = loss_per_sample(logits, one_hot(labels, 3), config, (slice(0, 3),))
+    torch.testing.assert_close(out, torch.tensor(by_hand), rtol=1e-5, atol=1e-5)
+    assert out.mean().item() == pytest.approx(16.96772, abs=2e-5)
+
+
+def test_a_clipped_prediction_has_no_gradient_by_cross_entropy():
+    logits = torch.tensor([[-40.0, 0.0]], requires_grad=True)
+    config = SymmetricCrossEntropy(alpha=1, beta=0, clip=1e-7)
+    symmetric_cross_entropy(logits, torch.tensor([[1.0, 0.0]]), config).sum().backward()
+    assert torch.equal(logits.grad, torch.zeros(1, 2))
+
+
+def test_without_clip_predictions_are_not_clipped():
+    logits = torch.tensor([[-40.0, 0.0]])
+    out = symmetric_cross_entropy(logits, torch.tensor([[1.0, 0.0]]), SymmetricCrossEntropy(alpha=1, beta=0))
+    assert out.item() == pytest.approx(40.0)
+
+
+def test_two_lower_limits_of_a_target_are_refused():
+    with pytest.raises(ValidationError, match="log_zero -7 has no effect with clip 1e-07"):
+        SymmetricCrossEntropy(clip=1e-7, log_zero=-7.0)
 
 
 def test_symmetric_cross_entropy_on_labels_is_the_papers_formula():

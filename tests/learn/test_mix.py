@@ -97,6 +97,39 @@ def test_mixup_share_is_beta_distributed():
     assert stats.kstest(shares, stats.beta(0.4, 0.4).cdf).pvalue > 0.001
 
 
+def test_alpha_is_drawn_between_its_fraction_and_itself():
+    """R3: lambda from Beta(a, a) with a even in 0.8..1; here a wider range, which the test can tell from its ends."""
+    shares = [params.own for params in draws(Mix(mixup_alpha=2.0, alpha_low=0.1), count=4000)]
+    alphas = np.linspace(0.2, 2.0, 200)
+
+    def mixture(x):
+        return np.mean([stats.beta(a, a).cdf(x) for a in alphas], axis=0)
+
+    assert stats.kstest(shares, mixture).pvalue > 0.001
+    for alpha in (0.2, 2.0, 1.1):
+        assert stats.kstest(shares, stats.beta(alpha, alpha).cdf).pvalue < 0.001
+
+
+def test_alpha_low_of_1_draws_nothing_more():
+    assert [p.own for p in draws(MIXUP, count=20)] == [
+        p.own for p in draws(Mix(mixup_alpha=0.4, alpha_low=1.0), count=20)
+    ]
+
+
+def test_bengalis_choice_of_mixing():
+    """R3: none 0.2, MixUp 0.3, CutMix 0.5."""
+    config = Mix(p=0.8, mixup_alpha=1, cutmix_alpha=1, mixup_weight=3, cutmix_weight=5, alpha_low=0.8)
+    kinds = [kind_of(params) for params in draws(config)]
+    counts = [kinds.count(kind) for kind in ("none", "mixup", "cutmix")]
+    assert stats.chisquare(counts, [0.2 * DRAWS, 0.3 * DRAWS, 0.5 * DRAWS]).pvalue > 0.001
+
+
+@pytest.mark.parametrize("bad", [0, 1.5])
+def test_an_alpha_range_without_an_alpha_is_refused(bad):
+    with pytest.raises(ValidationError, match="alpha_low"):
+        Mix(mixup_alpha=1, alpha_low=bad)
+
+
 def test_partners_are_permutations_of_every_kind():
     partners = torch.stack([params.partner for params in draws(MIXUP)])
     assert torch.equal(partners.sort(1).values, torch.arange(8).expand(DRAWS, 8))

@@ -6,7 +6,18 @@ from torch import nn
 
 from tune_digits.config import variants
 from tune_digits.config.model import Keras8, LeanCnn
-from tune_digits.config.optimizer import Adam, AdamW, Lamb, Muon, NAdam, Optimizer, RAdam, RmsProp, Sgd
+from tune_digits.config.optimizer import (
+    Adam,
+    AdamW,
+    Lamb,
+    Muon,
+    NAdam,
+    Optimizer,
+    Over9000,
+    RAdam,
+    RmsProp,
+    Sgd,
+)
 from tune_digits.learn.ema import ema_decay_at, ema_update
 from tune_digits.learn.models import build_model
 from tune_digits.learn.optim import (
@@ -24,6 +35,7 @@ CONFIGS = {
     "radam": RAdam(lr=0.02, beta1=0.8, beta2=0.95, eps=1e-6, weight_decay=0.1),
     "nadam": NAdam(lr=0.02, beta1=0.8, beta2=0.95, eps=1e-6, weight_decay=0.1, momentum_decay=0.1),
     "lamb": Lamb(lr=0.02, beta1=0.8, beta2=0.95, eps=1e-5, weight_decay=0.1),
+    "over9000": Over9000(lr=0.02, beta1=0.8, beta2=0.95, eps=1e-6, weight_decay=0.1, lookahead_k=0),
     "rmsprop": RmsProp(lr=0.02, alpha=0.8, momentum=0.5, eps=1e-6, weight_decay=0.01),
     "muon": Muon(lr=0.02, momentum=0.8, weight_decay=0.1, adam_lr=0.01, beta1=0.8, beta2=0.95),
 }

@@ -264,3 +264,39 @@ def test_the_leaderboard_file_is_the_leaderboard(tmp_path: Path) -> None:
 
     run, board = confirmed_run(tmp_path, study(), halves_task())
     pd.testing.assert_frame_equal(pd.read_csv(run.leaderboard), board)
+
+
+def test_a_fold_is_left_with_its_best_epoch_where_that_is_kept(tmp_path: Path) -> None:
+    """Each epoch is validated on the fold's own validation part; the record is of the best one."""
+    unsteady = {
+        "optimizer": {"name": "sgd", "lr": 1.5, "momentum": 0, "nesterov": False},
+        "schedule": {"name": "constant"},
+        "train": {"epochs": 6, "batch_size": 20, "keep": "best_score"},
+    }
+    plan = study(unsteady, search={**QUICK, "trials": 1}, confirm={"candidates": 1})
+    run, _ = confirmed_run(tmp_path, plan, TASK)
+    data = training_data(TASK.train, metric_of(plan.cv, TASK.targets))
+    early = 0
+    for result in run.folds():
+        fold = folds_of(plan, TASK)[result.fold]
+        epochs = [
+            (report, predict_proba(state.model, images_of(fold.valid_idx), (slice(0, 2),)))
+            for report, state, _ in train(
+                run.trials()[0].config,
+                data,
+                fold.train_idx,
+                fold.valid_idx,
+                seed=FRESH + plan.search.seed + result.seed,
+                fold=fold.index,
+                slots=INLINE.slots,
+            )
+        ]
+        best = max(epochs, key=lambda pair: pair[0].score or 0.0)
+        assert result.score == best[0].score
+        np.testing.assert_array_equal(result.valid_proba, best[1])
+        early += best[0].epoch < 6
+    assert early > 0
+
+
+def images_of(rows: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(TASK.train.images[rows])

@@ -111,6 +111,25 @@ def test_a_trial_that_stops_early_has_ended_and_is_complete_to_optuna(tmp_path: 
     assert (trial.state, trial.value) == (TrialState.COMPLETE, record.score)
 
 
+@pytest.mark.parametrize("keep", ["best_score", "best_loss"])
+def test_a_trial_has_the_score_of_the_epoch_that_it_keeps(tmp_path: Path, keep: str) -> None:
+    unsteady = {
+        "optimizer": {"name": "sgd", "lr": {"uniform": [30.0, 45.0]}, "momentum": 0.95},
+        "schedule": {"name": "constant"},
+        "train": {"epochs": 6, "batch_size": 20, "keep": keep},
+    }
+    study = small_study(unsteady, search={"trials": 2, "grace_period": 6})
+    run, records = searched_run(tmp_path, study, TASK)
+    for record, trial in zip(records, told(run, study), strict=True):
+        epochs = run.epochs(record.number)
+        least = min(epochs, key=lambda e: e["valid_loss"])
+        most = max(epochs, key=lambda e: e["score"])
+        kept = most if keep == "best_score" else least
+        assert record.score == kept["score"] == trial.value
+        assert record.best_score == most["score"]
+    assert any(r.score != run.epochs(r.number)[-1]["score"] for r in records)
+
+
 def test_a_loss_that_is_no_longer_finite_ends_a_trial_in_words(tmp_path: Path) -> None:
     trial = {
         "optimizer": {"name": "sgd", "lr": {"loguniform": [1e28, 1e30]}},

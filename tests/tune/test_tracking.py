@@ -27,7 +27,7 @@ def test_a_trial_whose_score_falls_keeps_its_best_and_its_last(tmp_path: Path) -
     assert [(r.number, r.state, r.epochs) for r in run.trials()] == [(4, "running", 0)]
     assert progress.running.keys() == {"trial 4"}
     for report in (epoch(1, 0.6), epoch(2, 0.9), epoch(2, 0.9), epoch(3, 0.7)):  # one of them is told twice
-        tracker.reported("key", report)
+        tracker.reported("key", report, report.score)
     assert progress.facts["best"] == "0.9000 (trial 4)"
     tracker.ended("key", "ended", "it stopped by itself")
     (record,) = run.trials()

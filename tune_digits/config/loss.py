@@ -47,15 +47,34 @@ class _Loss(Part):
     ohem_rate: Annotated[float, Field(gt=0, le=1)] = Field(
         1.0, description="fraction of a batch that ohem keeps at the start of the training"
     )
-    ohem_start: int = Field(
-        30, ge=0, description="epoch, counted from 0, after which the fraction that ohem keeps begins to fall"
+    ohem_start: NonNegative = Field(
+        30.0,
+        description="epoch, counted from 0, after which the fraction that ohem keeps begins to fall; in ohem_unit",
     )
     ohem_decay: NonNegative = Field(
         60.0,
-        description="epochs in which the fraction that ohem keeps falls by a factor of e; 0: it stays constant",
+        description="time in which the fraction that ohem keeps falls by a factor of e, in ohem_unit; 0: it stays"
+        " constant",
+    )
+    ohem_unit: Literal["epochs", "training"] = Field(
+        "epochs",
+        description="unit of ohem_start and ohem_decay: epochs, or the whole training, so that 0.5 is half of it,"
+        " however long it is",
     )
     ohem_min: Annotated[float, Field(gt=0, le=1)] = Field(
         0.65, description="smallest fraction of a batch that ohem keeps"
+    )
+    ohem_form: Literal["joint", "separate"] = Field(
+        "joint",
+        description="joint: a sample has one loss, that of all its heads and of its mixed target, and the"
+        " round(fraction * batch) largest are kept; separate: each head, and in a mixed batch each of the two targets"
+        " of a sample, keeps the int(fraction * batch) largest of its own losses; the means of those kept are weighted"
+        " by head and by the mixing weights (for separate: Bengali.AI 2020)",
+    )
+    ohem_on: Literal["all", "mixed"] = Field(
+        "all",
+        description="the batches to which ohem applies: all of them, or only those that mix has mixed; the others take"
+        " the mean of all losses",
     )
     center_weight: NonNegative = Field(
         0.0,
@@ -105,15 +124,22 @@ class _Loss(Part):
             raise ValueError(
                 f"ohem_min {self.ohem_min:g} is more than ohem_rate {self.ohem_rate:g}, so the rate could not fall"
             )
+        if self.reduction == "ohem" and self.ohem_unit == "training" and self.ohem_start >= 1:
+            raise ValueError(
+                f"ohem_start {self.ohem_start:g} with ohem_unit: training is {self.ohem_start:g} times the whole "
+                "training, so the rate could not fall; give a fraction below 1"
+            )
         if self.teacher_weight > 0 and self.teacher is None:
             raise ValueError("teacher_weight needs a teacher: the .npz file with its probabilities")
         return self
 
-    def ohem_rate_at(self, epoch: int) -> float:
-        """The fraction of a batch that ohem keeps in `epoch` (from 0), in (0, 1]."""
-        if self.ohem_decay == 0 or epoch <= self.ohem_start:
+    def ohem_rate_at(self, epoch: int, epochs: int) -> float:
+        """The fraction of a batch, in (0, 1], that ohem keeps in `epoch` (from 0) of a training of `epochs`."""
+        unit = epochs if self.ohem_unit == "training" else 1
+        late = epoch - self.ohem_start * unit
+        if self.ohem_decay == 0 or late <= 0:
             return self.ohem_rate
-        return max(self.ohem_min, self.ohem_rate * math.exp(-(epoch - self.ohem_start) / self.ohem_decay))
+        return max(self.ohem_min, self.ohem_rate * math.exp(-late / (self.ohem_decay * unit)))
 
 
 class CrossEntropy(_Loss):
@@ -146,6 +172,19 @@ class SymmetricCrossEntropy(_Loss):
         lt=0,
         description="lower limit of the logarithm of a target (A in the paper); -4 treats targets below 0.018 as 0",
     )
+    clip: BelowOne = Field(
+        0.0,
+        description="predictions and targets are set to at least this before their logarithm, and log_zero is not"
+        " used; 1e-7 is the usual form in Keras, where a prediction that was clipped has no gradient; 0: off",
+    )
+
+    @model_validator(mode="after")
+    def _one_lower_limit(self) -> SymmetricCrossEntropy:
+        if self.clip > 0 and self.log_zero != -4.0:
+            raise ValueError(
+                f"log_zero {self.log_zero:g} has no effect with clip {self.clip:g}; leave one of them out"
+            )
+        return self
 
 
 class GeneralizedCrossEntropy(_Loss):

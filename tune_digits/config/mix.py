@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
 from tune_digits.config.part import Fraction, NonNegative, Part, cite
@@ -9,7 +11,8 @@ from tune_digits.config.part import Fraction, NonNegative, Part, cite
 
 class Mix(Part):
     """Mixing of pairs of images and of their labels within a batch. Each batch takes one of the kinds whose alpha is
-    above 0, with a probability proportional to its weight."""
+    above 0, with a probability proportional to its weight, and one random number that says how all its pairs are
+    mixed."""
 
     p: Fraction = Field(1.0, description="probability that a batch is mixed")
     mixup_alpha: float = Field(
@@ -33,6 +36,11 @@ class Mix(Part):
         description="FMix: an irregular region of one image pasted into another, its area from Beta(alpha, alpha);"
         " 0: off",
         json_schema_extra=cite("arXiv:2002.12047"),
+    )
+    alpha_low: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="each mixed batch draws its alpha evenly between alpha_low times the alpha above and that alpha;"
+        " 1: it is always the alpha above",
     )
     mixup_weight: NonNegative = Field(
         1.0, description="how often MixUp is taken, relative to the other kinds that are on"

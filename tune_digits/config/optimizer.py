@@ -135,6 +135,22 @@ class Lamb(_AdamLike):
     weight_decay: NonNegative = Field(1e-2, description=DECOUPLED)
 
 
+class Over9000(_AdamLike):
+    """RAdam with LARS's trust ratio and Lookahead (also called RangerLars)."""
+
+    source: ClassVar[str] = "Grankin 2019, github.com/mgrankin/over9000"
+    name: Literal["over9000"] = "over9000"
+    lr: Positive = Field(1e-3, description=PEAK)
+    weight_decay: NonNegative = Field(0.0, description=DECOUPLED)
+    lookahead_k: int = Field(
+        6,
+        ge=0,
+        le=1000,
+        description="Lookahead: updates between two synchronisations with the slow weights; 0: off",
+        json_schema_extra=cite("arXiv:1907.08610"),
+    )
+
+
 class RmsProp(_Optimizer):
     """Gradient descent with the gradient divided by the root of its moving mean square."""
 
@@ -165,4 +181,6 @@ class Muon(_Optimizer):
     beta2: BelowOne = Field(0.99, description=f"{SQUARED}, in AdamW")
 
 
-Optimizer = Annotated[Sgd | Adam | AdamW | RAdam | NAdam | Lamb | RmsProp | Muon, Field(discriminator="name")]
+Optimizer = Annotated[
+    Sgd | Adam | AdamW | RAdam | NAdam | Lamb | Over9000 | RmsProp | Muon, Field(discriminator="name")
+]

@@ -10,7 +10,7 @@ from tune_digits.config.mix import Mix
 from tune_digits.config.model import LeanCnn, Model
 from tune_digits.config.optimizer import AdamW, Optimizer
 from tune_digits.config.part import Part
-from tune_digits.config.schedule import OneCycle, Schedule
+from tune_digits.config.schedule import OneCycle, Plateau, Schedule
 from tune_digits.config.train import Train
 
 
@@ -35,12 +35,20 @@ class TrialConfig(Part):
             raise ValueError(
                 f"mix.off_last {self.mix.off_last} leaves none of the {epochs} epochs (train.epochs) to mix in"
             )
-        # a constant rate of 1 is allowed: it may be the end of a searched range
-        falls = self.loss.reduction == "ohem" and self.loss.ohem_decay > 0
-        if falls and self.loss.ohem_rate_at(epochs - 1) == 1:
+        ohem = self.loss.reduction == "ohem"
+        # a constant rate of 1 is allowed: it may be the end of a searched range; one that falls after a fraction of the
+        # training may keep every sample where the training is cut to very few epochs
+        falls = ohem and self.loss.ohem_decay > 0 and self.loss.ohem_unit == "epochs"
+        if falls and self.loss.ohem_rate_at(epochs - 1, epochs) == 1:
             raise ValueError(
                 f"loss.reduction: ohem would keep every sample in all {epochs} epochs (train.epochs): its rate "
-                f"falls only after epoch {self.loss.ohem_start}; lower loss.ohem_start or loss.ohem_rate"
+                f"falls only after epoch {self.loss.ohem_start:g}; lower loss.ohem_start or loss.ohem_rate, or give "
+                "ohem_start and ohem_decay as fractions of the training (loss.ohem_unit: training)"
+            )
+        if ohem and self.loss.ohem_on == "mixed" and not mixes:
+            raise ValueError(
+                "loss.ohem_on: mixed applies ohem to mixed batches alone, and mix is off: set mix.mixup_alpha, "
+                "cutmix_alpha or fmix_alpha, or loss.ohem_on: all"
             )
         if self.augment.augmix_jsd > 0:
             if mixes:
@@ -56,5 +64,15 @@ class TrialConfig(Part):
             raise ValueError(
                 f"train.snapshots keeps the weights at the end of each cycle, and schedule {self.schedule.name} has "
                 "no cycles: use cosine_restarts or triangular, or leave snapshots out"
+            )
+        if self.train.snapshots and getattr(self.schedule, "unit", "epochs") == "updates":
+            raise ValueError(
+                "train.snapshots keeps the weights at the ends of epochs, and cycles that are counted in updates "
+                "(schedule.unit) may end within them: use schedule.unit: epochs, or leave snapshots out"
+            )
+        if isinstance(self.schedule, Plateau) and self.schedule.min_lr > self.optimizer.lr:
+            raise ValueError(
+                f"schedule.min_lr {self.schedule.min_lr:g} is more than optimizer.lr {self.optimizer.lr:g}, so the "
+                "learning rate could not fall"
             )
         return self

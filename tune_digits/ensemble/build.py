@@ -22,7 +22,7 @@ from tune_digits.ensemble.members import (
     write_manifest,
 )
 from tune_digits.ensemble.pseudo import select_pseudo
-from tune_digits.ensemble.retrain import MemberJob, RetrainData, member_jobs, retrain
+from tune_digits.ensemble.retrain import MemberJob, RetrainData, member_jobs, peculiarities, retrain
 from tune_digits.ensemble.submission import submission_frame, write_submission
 from tune_digits.ensemble.vote import agreement, labels_of
 from tune_digits.errors import RunError
@@ -96,6 +96,8 @@ def build_ensemble(
             f"trial(s) {', '.join(map(str, far))} are far behind the best in cross-validation, by more than three "
             f"standard errors; --top {len(configs) - len(far)} with more --seeds may vote better"
         )
+    for line in peculiarities(member_jobs(configs, 1, "")):
+        screen.say(line)
     folder = run.ensemble
     started = time.monotonic()
     metric = metric_of(study.cv, task.targets)

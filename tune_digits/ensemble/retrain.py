@@ -16,7 +16,7 @@ from tune_digits.data.fingerprint import hash_of
 from tune_digits.errors import RunError
 from tune_digits.execute.executor import Executor, Stored
 from tune_digits.execute.slots import Slots
-from tune_digits.learn.schedule import snapshot_epochs
+from tune_digits.learn.schedule import ends_within_cycle, snapshot_epochs
 from tune_digits.learn.version import TRAINING_VERSION
 from tune_digits.runs import Run
 from tune_digits.screen import Progress, Screen
@@ -31,7 +31,7 @@ SEEDS = 2_000_003
 
 @dataclass(frozen=True, slots=True)
 class MemberJob:
-    """One training. file: where its last weights go, below the ensemble's folder.
+    """One training. file: where its last weights go, below the ensemble's folder; it is the last to be written.
 
     snapshots: epoch -> where the weights at its end go, which are a member of their own. A file's name holds a hash
     of everything that decides the weights, so that a file which is there is this member, and a saved state beside
@@ -46,8 +46,12 @@ class MemberJob:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The members that this training gives, oldest weights first."""
-        return (*self.snapshots.values(), self.file)
+        """The members that this training gives, oldest weights first.
+
+        Where it ends within a cycle of the schedule, its last weights are no member: the learning rate is high there.
+        """
+        last = () if ends_within_cycle(self.config.schedule, self.config.train) else (self.file,)
+        return (*self.snapshots.values(), *last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,24 @@ def member_jobs(configs: Sequence[tuple[int, TrialConfig]], seeds: int, data_key
             snapshots = {epoch: f"{stem}-epoch{epoch:04d}.safetensors" for epoch in epochs}
             jobs.append(MemberJob(trial, config, seed, f"{stem}.safetensors", snapshots))
     return jobs
+
+
+def peculiarities(jobs: Sequence[MemberJob]) -> list[str]:
+    """In words, what members of these trainings are other than their configuration may let expect."""
+    said = []
+    for job in {job.trial: job for job in jobs}.values():
+        train = job.config.train
+        if job.file not in job.files:
+            said.append(
+                f"trial {job.trial}: its {train.epochs} epochs end within a cycle of the learning rate; the last "
+                f"weights are left out, and the last member is of epoch {max(job.snapshots)}"
+            )
+        if train.keep != "last":
+            said.append(
+                f"trial {job.trial}: train.keep: {train.keep} needs validation, and there is none where all rows are "
+                "trained on; the weights of the last epoch are kept"
+            )
+    return said
 
 
 def _by_content(config: TrialConfig) -> dict[str, Any]:

@@ -23,29 +23,48 @@ class Batch:
     """images: float32 (V B, C, H, W) in 0..1; targets and teacher: float32 (B, K), probabilities.
 
     V = 1 augmented view, or for the Jensen-Shannon consistency 3: the B plain images, then two augmented views.
+    mixed: what the targets and the teacher of a mixed batch were made of; None where the batch is not mixed.
     """
 
     images: Tensor
     targets: Tensor
     teacher: Tensor | None
+    mixed: mix.Mixed | None = None
+
+
+def steps_of(rows: int, batch_size: int, drop_last: bool) -> int:
+    """Batches of one pass over so many rows.
+
+    >>> steps_of(100, 32, drop_last=False), steps_of(100, 32, drop_last=True)
+    (4, 3)
+    """
+    return rows // batch_size if drop_last else math.ceil(rows / batch_size)
 
 
 def batches(
-    data: DeviceData, rows: Tensor, config: TrialConfig, seed: int, *, mixes: bool, workers: int = 1
+    data: DeviceData,
+    rows: Tensor,
+    config: TrialConfig,
+    seed: int,
+    *,
+    mixes: bool,
+    workers: int = 1,
+    drop_last: bool = False,
 ) -> Iterator[Batch]:
     """One pass over `rows`, int64 (n,), shuffled, augmented and mixed with random numbers from `seed` alone.
 
     The sizes of the batches differ by one at most, so that no sample is left out and no batch has a single one.
-    mixes: whether config.mix is on. workers: processes of the albumentations backend; 1 = no further process.
+    drop_last: all have batch_size samples, and the rows after the last full batch are left out. mixes: whether
+    config.mix is on. workers: processes of the albumentations backend; 1 = no further process.
     """
     generator = torch.Generator(data.images.device).manual_seed(seed)
     # mixing needs its random numbers on the host, and would wait for those of a GPU's generator
     on_host = (
         generator if generator.device.type == "cpu" else torch.Generator().manual_seed(derive_seed(seed))
     )
-    steps = math.ceil(len(rows) / config.train.batch_size)
+    steps = steps_of(len(rows), config.train.batch_size, drop_last)
     order = rows[torch.randperm(len(rows), generator=generator, device=rows.device)]
-    parts = order.tensor_split(steps)
+    parts = (order[: steps * config.train.batch_size] if drop_last else order).tensor_split(steps)
     together = max(1, images_augmented_together(data.images.device) // config.train.batch_size)
     groups = [parts[i : i + together] for i in range(0, steps, together)]
     for group, views in zip(groups, _views(data, groups, config, generator, workers), strict=True):
@@ -58,11 +77,22 @@ def batches(
         split = zip(*(torch.split(view, sizes) for view in views), strict=True)
         for images, y in zip(split, torch.split(columns, sizes), strict=True):
             x = images[0] if len(images) == 1 else torch.cat(images)
-            if mixes:
-                height, width = x.shape[2:]
-                x, y = mix.apply(x, y, mix.draw(config.mix, len(x), height, width, on_host))
-            classes = data.targets.shape[1]
-            yield Batch(x, y[:, :classes], None if data.teacher is None else y[:, classes:])
+            height, width = x.shape[2:]
+            params = mix.draw(config.mix, len(x), height, width, on_host) if mixes else None
+            targets, teacher = _columns(y, data)
+            if params is None:
+                yield Batch(x, targets, teacher)
+                continue
+            x, blended = mix.apply(x, y, params)
+            partners = _columns(y[params.partner.to(y.device)], data)
+            both = None if teacher is None or partners[1] is None else (teacher, partners[1])
+            yield Batch(x, *_columns(blended, data), mix.Mixed(params.own, (targets, partners[0]), both))
+
+
+def _columns(columns: Tensor, data: DeviceData) -> tuple[Tensor, Tensor | None]:
+    """The targets and the teacher, float32 (B, K) each, of columns side by side."""
+    classes = data.targets.shape[1]
+    return columns[:, :classes], None if data.teacher is None else columns[:, classes:]
 
 
 def _views(

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tune_digits.config import TrialConfig
 from tune_digits.learn import losses, seeds
+from tune_digits.learn.batch_loss import batch_loss
 from tune_digits.learn.batches import Batch
 from tune_digits.learn.centers import classifier_inputs, move_centers
 from tune_digits.learn.device import DeviceData, autocast
@@ -88,7 +89,8 @@ def fit(
     train_rows, valid_rows: int64 (n,) rows of data, on its device. seed and fold seed each epoch's shuffle,
     augmentation, mixing and dropout. workers: processes of the albumentations backend. A training whose loss is no
     longer finite yields that epoch (score 0) and ends. data.teacher is there if and only if
-    config.loss.teacher_weight > 0.
+    config.loss.teacher_weight > 0. With config.train.drop_last there are at least batch_size train_rows. Afterwards
+    state.best_model has the weights that config.train.keep means.
     """
     training = Training(state, train_rows, seed, fold, valid_rows)
     setup = Setup(config, data, metric, workers)
@@ -129,19 +131,14 @@ class _OneNetwork:
         config, data = self.setup.config, self.setup.data
         with autocast(config.train.precision, batch.images.device):
             logits = self.forward(batch.images)
-        each = losses.loss_of_views(
-            logits,
-            batch.targets,
-            config,
-            data.heads,
-            class_counts=self.class_counts,
-            teacher=batch.teacher,
-        )
+        pull = None
         if self.state.centers is not None:
             self.targets = batch.targets
-            pull = losses.center_loss(self._centered(), batch.targets, self.state.centers)
-            each = each + config.loss.center_weight * pull
-        return losses.reduce(each, config.loss, epoch)[None]
+            distance = losses.center_loss(self._centered(), batch.targets, self.state.centers)
+            pull = config.loss.center_weight * distance
+        return batch_loss(
+            logits, batch, config, data.heads, epoch, class_counts=self.class_counts, added=pull
+        )[None]
 
     def _centered(self) -> Tensor:
         """(B, D): the features that center loss pulls, those of the plain images where there are several views."""

@@ -20,13 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from tune_digits.config import TrialConfig
-from tune_digits.learn import losses, seeds
+from tune_digits.learn import batch_loss, seeds
 from tune_digits.learn.batches import Batch
 from tune_digits.learn.device import DeviceData, autocast, memory_format
 from tune_digits.learn.ema import average_into, ema_decay_at, tensors_of
 from tune_digits.learn.epoch import EpochReport
 from tune_digits.learn.fused_layers import replace_dropout, replace_means
 from tune_digits.learn.loop import Setup, Training, run_epochs
+from tune_digits.learn.metrics import ACCURACY, Metric
 from tune_digits.learn.optim import build_optimizer
 
 Named = dict[str, Tensor]
@@ -40,19 +41,28 @@ class CannotFuse(Exception):
 def why_apart(config: TrialConfig) -> str | None:
     """What in a configuration its trainings cannot share; None where they can be fused."""
     reasons = {
-        f"{config.optimizer.name} looks at each network's layers": config.optimizer.name in ("lamb", "muon"),
+        f"{config.optimizer.name} looks at each network's layers": config.optimizer.name
+        in ("lamb", "muon", "over9000"),
         "the plateau schedule gives each training its own learning rate": config.schedule.name == "plateau",
         "center loss has centers for each training": config.loss.center_weight > 0,
         "the network is compiled": config.train.compile,
         "BatchNorm with Keras's variance replaces it": getattr(config.model, "bn_variance", "") == "biased",
         "networks of other libraries draw random numbers of their own": ":" in config.model.name,
         "early stopping ends each training at its own time": config.train.early_stopping > 0,
+        "ohem depends on how each training's batches are mixed": config.loss.reduction == "ohem"
+        and (config.loss.ohem_form == "separate" or config.loss.ohem_on == "mixed"),
+        "float16 leaves out updates of each training by itself": config.train.precision == "float16",
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 
 def fit_fused(
-    trainings: Sequence[Training], config: TrialConfig, data: DeviceData, *, workers: int = 1
+    trainings: Sequence[Training],
+    config: TrialConfig,
+    data: DeviceData,
+    *,
+    metric: Metric = ACCURACY,
+    workers: int = 1,
 ) -> Iterator[list[EpochReport]]:
     """Train all the states in place, step by step together, yielding after each epoch the reports in their order.
 
@@ -63,10 +73,10 @@ def fit_fused(
     """
     if reason := why_apart(config):
         raise CannotFuse(reason)
-    lengths = {(t.steps(config.train.batch_size), t.state.step, len(t.state.history)) for t in trainings}
+    lengths = {(t.steps(config.train), t.state.step, len(t.state.history)) for t in trainings}
     if len(lengths) > 1:
         raise CannotFuse("the trainings differ in the number of their steps, or of the steps already done")
-    setup = Setup(config, data, workers=workers)
+    setup = Setup(config, data, metric, workers)
     networks = _SideBySide(trainings, setup)
     try:
         yield from run_epochs(networks, trainings, setup)
@@ -128,6 +138,8 @@ class _SideBySide:
         ]
         teachers = [batch.teacher for batch in batches if batch.teacher is not None]
         config, data = self.setup.config, self.setup.data
+        # `why_apart` leaves only ohem that does not ask whether a batch is mixed
+        fraction = batch_loss.kept_fraction(config.loss, epoch, config.train.epochs, mixed=False)
 
         def loss(
             weights: Named,
@@ -140,10 +152,10 @@ class _SideBySide:
         ) -> Tensor:
             with autocast(config.train.precision, images.device):
                 logits = torch.func.functional_call(self.skeleton, (weights, buffers, masks), (images,))
-            each = losses.loss_of_views(
+            each = batch_loss.loss_of_views(
                 logits, targets, config, data.heads, class_counts=counts, teacher=teacher
             )
-            return losses.reduce(each, config.loss, epoch)
+            return batch_loss.reduce(each, fraction)
 
         # randomness="error" by default: a layer that draws random numbers would not draw those of a single training
         result: Tensor = torch.func.vmap(loss, in_dims=(0, 0, 0, 0, 0, 0, 0 if teachers else None))(

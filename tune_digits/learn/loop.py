@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,15 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tune_digits.config import TrialConfig
+from tune_digits.config import Train, TrialConfig
 from tune_digits.learn import mix, seeds
-from tune_digits.learn.batches import Batch, batches
+from tune_digits.learn.batches import Batch, batches, steps_of
 from tune_digits.learn.device import DeviceData, autocast
 from tune_digits.learn.ema import refresh_batchnorm, swa_begins, swa_update
-from tune_digits.learn.epoch import EpochReport, is_over
+from tune_digits.learn.epoch import EpochReport, is_over, kept_epoch
+from tune_digits.learn.losses import loss_per_sample
 from tune_digits.learn.metrics import ACCURACY, Metric, score
 from tune_digits.learn.optim import set_lr
 from tune_digits.learn.predict import predict_logits, softmax_heads
+from tune_digits.learn.scaling import ScaledUpdates
 from tune_digits.learn.schedule import multiplier, snapshot_epochs, watched
 from tune_digits.learn.state import TrainState
 
@@ -56,9 +58,13 @@ class Training:
     fold: int = 0
     valid_rows: Tensor | None = None
 
-    def steps(self, batch_size: int) -> int:
-        """Weight updates in an epoch."""
-        return math.ceil(len(self.rows) / batch_size)
+    def steps(self, train: Train) -> int:
+        """Batches of an epoch."""
+        return steps_of(len(self.rows), train.batch_size, train.drop_last)
+
+    def samples(self, train: Train) -> int:
+        """Samples that are trained on in an epoch."""
+        return self.steps(train) * train.batch_size if train.drop_last else len(self.rows)
 
     def seed_of(self, epoch: int, purpose: int) -> int:
         """The seed of one kind of random numbers (`seeds.TRAINING`, ...) in `epoch`, counted from 0."""
@@ -108,9 +114,14 @@ def run_epochs(
 def _train_epoch(
     networks: Networks, trainings: Sequence[Training], setup: Setup, epoch: int
 ) -> tuple[list[float], float]:
-    """One pass of each training over its rows: the mean losses, and the learning rate of the last update."""
+    """One pass of each training over its rows: the mean losses, and the learning rate of the last update.
+
+    An update that float16 leaves out counts as a step: it takes its place in the schedule, which ends where the
+    training ends, but nothing follows the weights.
+    """
     config, first = setup.config, trainings[0]
-    steps = first.steps(config.train.batch_size)
+    steps = first.steps(config.train)
+    update = _updates(networks, first.state, config)
     total_steps = steps * config.train.epochs
     history = watched(config.schedule, first.state.history)
     totals = torch.zeros(len(trainings), device=first.rows.device)
@@ -118,20 +129,37 @@ def _train_epoch(
     passes = [_batches(training, setup, epoch, seeds.TRAINING, training.rows) for training in trainings]
     with networks.epoch(epoch):
         for step, together in enumerate(zip(*passes, strict=True), start=first.state.step):
-            lr = config.optimizer.lr * multiplier(config.schedule, step, steps, total_steps, history)
+            peak = config.optimizer.lr
+            lr = peak * multiplier(config.schedule, step, steps, total_steps, history, peak)
             set_lr(networks.optimizer, lr)
             networks.optimizer.zero_grad(set_to_none=True)
             losses = networks.losses(together, epoch)
-            torch.autograd.backward(losses.sum())
-            if config.optimizer.clip_norm > 0:
-                networks.clip(config.optimizer.clip_norm)
-            networks.optimizer.step()
-            networks.after_update(step)
+            if update(losses.sum()):
+                networks.after_update(step)
             for training in trainings:
                 training.state.step += 1
             totals += losses.detach() * _sizes(together)
-    means = [total / len(t.rows) for total, t in zip(totals.tolist(), trainings, strict=True)]
+    means = [total / t.samples(config.train) for total, t in zip(totals.tolist(), trainings, strict=True)]
     return means, lr
+
+
+def _updates(networks: Networks, state: TrainState, config: TrialConfig) -> Callable[[Tensor], bool]:
+    """The function that updates the weights from a loss, float32 (); it returns whether it did."""
+
+    def clip() -> None:
+        if config.optimizer.clip_norm > 0:
+            networks.clip(config.optimizer.clip_norm)
+
+    def update(loss: Tensor) -> bool:
+        torch.autograd.backward(loss)
+        clip()
+        networks.optimizer.step()
+        return True
+
+    if state.scaler is None:
+        return update
+    scaled = ScaledUpdates(state.scaler, networks.optimizer)
+    return lambda loss: scaled.update(loss, clip)
 
 
 def _sizes(together: Sequence[Batch]) -> int | Tensor:
@@ -143,9 +171,13 @@ def _sizes(together: Sequence[Batch]) -> int | Tensor:
 
 def _batches(training: Training, setup: Setup, epoch: int, purpose: int, rows: Tensor) -> Iterator[Batch]:
     """One pass over `rows` with the random numbers of this purpose."""
-    mixes = mix.is_active(setup.config.mix, epoch, setup.config.train.epochs)
+    train = setup.config.train
+    mixes = mix.is_active(setup.config.mix, epoch, train.epochs)
     seed = training.seed_of(epoch, purpose)
-    return batches(setup.data, rows, setup.config, seed, mixes=mixes, workers=setup.workers)
+    drop_last = train.drop_last and purpose == seeds.TRAINING
+    return batches(
+        setup.data, rows, setup.config, seed, mixes=mixes, workers=setup.workers, drop_last=drop_last
+    )
 
 
 def _average_epoch(training: Training, setup: Setup, epoch: int) -> None:
@@ -163,11 +195,15 @@ def _average_epoch(training: Training, setup: Setup, epoch: int) -> None:
 
 
 def _end_epoch(training: Training, setup: Setup, epoch: int, loss: float, lr: float, seconds: float) -> None:
-    """Validate the weights, add the report to the history, and keep a snapshot at the end of a schedule's cycle."""
-    state, started = training.state, time.perf_counter()
+    """Validate the weights and add the report to the history; keep the weights of the best epoch, and a snapshot at
+    the end of a schedule's cycle."""
+    state, train, started = training.state, setup.config.train, time.perf_counter()
     valid_loss = value = None
     if training.valid_rows is not None:
-        valid_loss, value = evaluate(state, setup.config, setup.data, training.valid_rows, setup.metric)
+        counts = setup.data.targets[training.rows].sum(0)
+        valid_loss, value = evaluate(
+            state, setup.config, setup.data, training.valid_rows, setup.metric, counts
+        )
     report = EpochReport(
         epoch=epoch + 1,
         train_loss=loss,
@@ -176,25 +212,40 @@ def _end_epoch(training: Training, setup: Setup, epoch: int, loss: float, lr: fl
         lr=lr,
         seconds=seconds,
         valid_seconds=time.perf_counter() - started,
-        images_per_second=len(training.rows) / seconds,
+        images_per_second=training.samples(train) / seconds,
     )
     state.history.append(report)
-    if report.epoch in snapshot_epochs(setup.config.schedule, setup.config.train):
+    if state.best is not None and value is not None and kept_epoch(state.history, train) is report:
+        state.keep_best(report.epoch)
+    if report.epoch in snapshot_epochs(setup.config.schedule, train):
         state.take_snapshot(report.epoch)
 
 
 def evaluate(
-    state: TrainState, config: TrialConfig, data: DeviceData, rows: Tensor, metric: Metric
+    state: TrainState,
+    config: TrialConfig,
+    data: DeviceData,
+    rows: Tensor,
+    metric: Metric,
+    class_counts: Tensor | None = None,
 ) -> tuple[float, float]:
-    """(cross-entropy, score) on `rows`, int64 (n,), of the weights that are kept: averaged ones where there are any."""
+    """(loss, score) on `rows`, int64 (n,), of the validated weights: averaged ones where there are any.
+
+    The loss is cross-entropy, mean over samples and heads, or the loss that is trained, as train.valid_loss says.
+    class_counts: float (K,), training rows of each class, which the trained loss needs for class_weights.
+    """
     train = config.train
     logits = predict_logits(
-        state.best_model, data.images, rows, precision=train.precision, layout=train.layout
+        state.validated_model, data.images, rows, precision=train.precision, layout=train.layout
     )
     targets = data.targets[rows]
-    cross_entropy = sum(
-        (-(targets[:, h] * logits[:, h].log_softmax(1)).sum(1).mean()).item() for h in data.heads
-    ) / len(data.heads)
+    if train.valid_loss == "trained":
+        each = loss_per_sample(logits, targets, config.loss, data.heads, class_counts=class_counts)
+        loss = each.mean().item()
+    else:
+        loss = sum(
+            (-(targets[:, h] * logits[:, h].log_softmax(1)).sum(1).mean()).item() for h in data.heads
+        ) / len(data.heads)
     labels = np.stack([targets[:, h].argmax(1).cpu().numpy() for h in data.heads], axis=1)
     proba = softmax_heads(logits, data.heads).cpu().numpy()
-    return cross_entropy, score(metric, proba, labels, data.heads)
+    return loss, score(metric, proba, labels, data.heads)

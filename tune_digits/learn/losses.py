@@ -1,4 +1,4 @@
-"""Losses on class probabilities, one number per sample, and how a batch of them becomes one number.
+"""Losses on class probabilities, one number per sample. `batch_loss` makes one number of a batch of them.
 
 A head is the class columns of one target. Shape letters: B batch, K class columns (of one head in LOSSES, of all heads
 elsewhere), D features.
@@ -7,14 +7,13 @@ elsewhere), D features.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tune_digits.config import TrialConfig
 from tune_digits.config.loss import CrossEntropy, Focal, GeneralizedCrossEntropy, Loss, SymmetricCrossEntropy
 
 
@@ -51,9 +50,15 @@ def symmetric_cross_entropy(logits: Tensor, targets: Tensor, config: SymmetricCr
 
     log q is clamped at config.log_zero (the paper's A, -4), so that targets under exp(-4) = 0.018 count as 0. The
     second term is bounded, which limits the effect of wrong labels: with one-hot targets it is -A (1 - p of the label).
+    With config.clip both logarithms, of p too, are clamped at log(clip).
     """
-    reverse = -(logits.softmax(1) * targets.log().clamp_min(config.log_zero)).sum(1)
-    return config.alpha * F.cross_entropy(logits, targets, reduction="none") + config.beta * reverse
+    lowest = math.log(config.clip) if config.clip > 0 else config.log_zero
+    reverse = -(logits.softmax(1) * targets.log().clamp_min(lowest)).sum(1)
+    if config.clip > 0:
+        forward = -(targets * logits.log_softmax(1).clamp_min(lowest)).sum(1)
+    else:
+        forward = F.cross_entropy(logits, targets, reduction="none")
+    return config.alpha * forward + config.beta * reverse
 
 
 def generalized_cross_entropy(logits: Tensor, targets: Tensor, config: GeneralizedCrossEntropy) -> Tensor:
@@ -115,7 +120,22 @@ def loss_per_sample(
     class_counts: Tensor | None = None,
     teacher: Tensor | None = None,
 ) -> Tensor:
-    """The configured loss, the weighted mean over the heads: logits and targets (B, K) -> float32 (B,).
+    """The weighted mean over the heads of `head_losses`, which has the same arguments: float32 (B,)."""
+    return weigh_heads(
+        head_losses(logits, targets, config, heads, class_counts=class_counts, teacher=teacher), config
+    )
+
+
+def head_losses(
+    logits: Tensor,
+    targets: Tensor,
+    config: Loss,
+    heads: tuple[slice, ...],
+    *,
+    class_counts: Tensor | None = None,
+    teacher: Tensor | None = None,
+) -> list[Tensor]:
+    """The configured loss of each head: logits and targets (B, K) -> float32 (B,) each.
 
     logits: of any float type; the loss itself is computed in float32, also under autocast. targets: probabilities
     >= 0 that add up to 1 within each head. class_counts: float (K,), see `class_weights`; the weight of a soft target
@@ -135,35 +155,16 @@ def loss_per_sample(
             soft = distillation(logits[:, h], teacher[:, h], config.temperature)
             value = torch.lerp(value, soft, config.teacher_weight)
         per_head.append(value)
+    return per_head
+
+
+def weigh_heads(per_head: Sequence[Tensor], config: Loss) -> Tensor:
+    """The mean of one tensor per head, weighted by head_weights; all of the same shape."""
     if not config.head_weights:
-        return torch.stack(per_head).mean(0)
+        return torch.stack(list(per_head)).mean(0)
     total = sum(config.head_weights)
     weighted = [value * (w / total) for value, w in zip(per_head, config.head_weights, strict=True)]
     return torch.stack(weighted).sum(0)
-
-
-def loss_of_views(
-    logits: Tensor,
-    targets: Tensor,
-    config: TrialConfig,
-    heads: tuple[slice, ...],
-    *,
-    class_counts: Tensor | None = None,
-    teacher: Tensor | None = None,
-) -> Tensor:
-    """As `loss_per_sample`, for logits (V B, K) of V = 1 view of each sample, or of V = 3 for augmix_jsd > 0.
-
-    Of three views the plain images come first. The configured loss is theirs alone; the Jensen-Shannon divergence of
-    the three is added.
-    """
-    size = len(targets)
-    each = loss_per_sample(
-        logits[:size], targets, config.loss, heads, class_counts=class_counts, teacher=teacher
-    )
-    if config.augment.augmix_jsd > 0:
-        plain, first, second = torch.split(logits, size)
-        each = each + config.augment.augmix_jsd * jsd_consistency(plain, first, second, heads)
-    return each
 
 
 def distillation(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -178,19 +179,6 @@ def distillation(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     log_p = (logits.float() / temperature).log_softmax(1)
     # F.kl_div, written out: vmap would compute it network by network
     return temperature**2 * (torch.xlogy(soft, soft) - soft * log_p).sum(1)
-
-
-def reduce(losses: Tensor, config: Loss, epoch: int) -> Tensor:
-    """One number from the losses (B,) of a batch in `epoch` (from 0): their mean, or the mean of the largest.
-
-    ohem keeps the round(rate * B) largest, at least one (online hard example mining, Shrivastava et al. 2016,
-    arXiv:1604.03540). The rate is ohem_rate up to epoch ohem_start, then ohem_rate * exp(-(epoch - ohem_start) /
-    ohem_decay), but at least ohem_min. The defaults are those of a winning entry of Bengali.AI 2020.
-    """
-    if config.reduction == "mean":
-        return losses.mean()
-    keep = max(1, round(config.ohem_rate_at(epoch) * len(losses)))
-    return losses.topk(keep).values.mean()
 
 
 # ── losses of more than logits and targets ───────────────────────────────────────────────────

@@ -33,6 +33,20 @@ class MixParams:
     mask: Tensor | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """Both targets of each sample of a mixed batch, and the teacher's for both images.
+
+    own      in [0, 1]: weight of the sample's own target; its partner's has the rest
+    targets  float32 (B, K) each: the samples' own, their partners'
+    teacher  float32 (B, K) each, in the same order; None without a teacher
+    """
+
+    own: float
+    targets: tuple[Tensor, Tensor]
+    teacher: tuple[Tensor, Tensor] | None
+
+
 def is_active(config: Mix, epoch: int, epochs: int) -> bool:
     """Whether batches of `epoch` (from 0) of `epochs` may be mixed: not in the last config.off_last epochs."""
     return config.p > 0 and bool(config.kinds()) and epoch < epochs - config.off_last
@@ -55,6 +69,8 @@ def draw(config: Mix, batch: int, height: int, width: int, generator: torch.Gene
     partner = torch.from_numpy(rng.permutation(batch))
     kind = _choose(kinds, rng)
     alpha = getattr(config, f"{kind}_alpha")
+    if config.alpha_low < 1:
+        alpha *= rng.uniform(config.alpha_low, 1)
     own = rng.beta(alpha, alpha)
     if kind == "mixup":
         return MixParams(partner, own)

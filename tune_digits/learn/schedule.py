@@ -1,8 +1,8 @@
 """Learning-rate schedules as pure functions: step -> factor of the peak learning rate.
 
 Nothing is remembered between calls, so a training that is resumed needs no schedule state. Steps count weight updates
-from 0. A schedule runs over the steps after the warm-up: its first value is that of the first of them, its last value
-that of the last update of the training.
+from 0, those included that a float16 training leaves out. A schedule runs over the steps after the warm-up: its first
+value is that of the first of them, its last value that of the last update of the training.
 """
 
 from __future__ import annotations
@@ -32,10 +32,13 @@ from tune_digits.learn.epoch import EpochReport
 class Position:
     """Where in the schedule an update is.
 
-    step, steps  the number of the update (from 0) and how many there are, both without the warm-up's
+    step, steps  the number of the update (from 0) and how many there are, both without the warm-up's. A rate that
+                 changes less often than at every update is computed where it changes: step is the last such update
+                 until now, and the last one of the training is steps - 1
     warmup       updates of the warm-up
     per_epoch    updates in an epoch
     history      the watched losses of the finished epochs after the warm-up, oldest first
+    peak         the peak learning rate
     """
 
     step: int
@@ -43,11 +46,16 @@ class Position:
     warmup: int
     per_epoch: int
     history: Sequence[float]
+    peak: float = 1.0
 
     @property
     def epoch(self) -> float:
         """Epochs since the warm-up."""
         return self.step / self.per_epoch
+
+    def since_warmup(self, unit: str) -> float:
+        """Epochs or updates since the warm-up, as `unit` says."""
+        return self.epoch if unit == "epochs" else self.step
 
 
 def _along_cosine(start: float, end: float, fraction: float) -> float:
@@ -61,7 +69,7 @@ def constant(config: Constant, at: Position) -> float:
 
 
 def exponential(config: Exponential, at: Position) -> float:
-    """`factor` to the power of the epochs (PyTorch's ExponentialLR, stepped at every update)."""
+    """`factor` to the power of the epochs (PyTorch's ExponentialLR, with change_every: epoch)."""
     factor: float = config.factor**at.epoch
     return factor
 
@@ -72,11 +80,12 @@ def cosine(config: Cosine, at: Position) -> float:
 
 
 def cosine_restarts(config: CosineRestarts, at: Position) -> float:
-    """From 1 towards `final` in every cycle (PyTorch's CosineAnnealingWarmRestarts, stepped at every update)."""
+    """From 1 towards `final` in every cycle (PyTorch's CosineAnnealingWarmRestarts, stepped at each change)."""
+    now = at.since_warmup(config.unit)
     start, length = 0, config.first
-    while at.epoch >= start + length:
+    while now >= start + length:
         start, length = start + length, length * config.growth
-    return _along_cosine(1.0, config.final, (at.epoch - start) / length)
+    return _along_cosine(1.0, config.final, (now - start) / length)
 
 
 def one_cycle(config: OneCycle, at: Position) -> float:
@@ -91,7 +100,7 @@ def one_cycle(config: OneCycle, at: Position) -> float:
 
 def triangular(config: Triangular, at: Position) -> float:
     """Straight up from `low` and down again in every cycle, each `shrink` times as high (PyTorch's CyclicLR)."""
-    cycle, done = divmod(at.epoch / config.cycle, 1.0)
+    cycle, done = divmod(at.since_warmup(config.unit) / config.cycle, 1.0)
     height = done / config.peak_at if done <= config.peak_at else (1 - done) / (1 - config.peak_at)
     peak: float = config.shrink**cycle
     return config.low + (1 - config.low) * peak * height
@@ -113,20 +122,23 @@ def step_epochs(config: StepEpochs, at: Position) -> float:
 
 
 def plateau(config: Plateau, at: Position) -> float:
-    """`factor` to the power of the number of plateaus in `history` (PyTorch's ReduceLROnPlateau, relative).
+    """`factor` to the power of the number of plateaus in `history` (ReduceLROnPlateau of PyTorch or Keras).
 
-    An epoch not below best * (1 - min_delta), or NaN, is a bad one; after more than `patience` bad ones in a
-    row the rate falls and the count starts anew.
+    torch: an epoch whose loss is not below best * (1 - min_delta), or NaN, is a bad one, and after more than `patience`
+    bad ones in a row the rate falls. keras: it is a bad one if not below best - min_delta, and the rate falls after
+    `patience` of them, after one if patience is 0. Then the count starts anew; the best loss stays.
     """
+    keras = config.arithmetic == "keras"
+    tolerated = max(config.patience, 1) - 1 if keras else config.patience
     falls, bad, best = 0, 0, math.inf
     for loss in at.history:
-        if loss < best * (1 - config.min_delta):
+        if loss < (best - config.min_delta if keras else best * (1 - config.min_delta)):
             best, bad = loss, 0
         else:
             bad += 1
-        if bad > config.patience:
+        if bad > tolerated:
             falls, bad = falls + 1, 0
-    return max(config.factor**falls, config.final)
+    return max(config.factor**falls, config.final, config.min_lr / at.peak)
 
 
 SCHEDULES: dict[str, Callable[[Any, Position], float]] = {
@@ -143,13 +155,19 @@ SCHEDULES: dict[str, Callable[[Any, Position], float]] = {
 
 
 def multiplier(
-    config: Schedule, step: int, steps_per_epoch: int, total_steps: int, history: Sequence[float]
+    config: Schedule,
+    step: int,
+    steps_per_epoch: int,
+    total_steps: int,
+    history: Sequence[float],
+    peak: float = 1.0,
 ) -> float:
     """The factor in [0, 1] of the peak learning rate for update `step`, 0 <= step < total_steps.
 
     history: the watched loss of each finished epoch, oldest first; only plateau reads it, and only the epochs
     that began after the warm-up. During `warmup_epochs` the factor rises in equal steps, from one step above 0
-    to the schedule's first value: no update is wasted on a rate of 0.
+    to the schedule's first value: no update is wasted on a rate of 0. peak: the peak learning rate, at least
+    plateau's min_lr; nothing else reads it.
 
     >>> from tune_digits.config.schedule import Cosine
     >>> [round(multiplier(Cosine(), step, 5, 5, []), 2) for step in range(5)]
@@ -158,17 +176,22 @@ def multiplier(
     schedule = SCHEDULES[config.name]
     warmup = round(config.warmup_epochs * steps_per_epoch)
     rest = max(1, total_steps - warmup)
+    every = getattr(config, "change_every", 1)
+    period = steps_per_epoch if every == "epoch" else every
+    changes = (rest - 1) // period * period + 1  # up to the last change of the rate
     if step < warmup:
-        first = Position(0, rest, warmup, steps_per_epoch, ())
+        first = Position(0, changes, warmup, steps_per_epoch, (), peak)
         return schedule(config, first) * (step + 1) / (warmup + 1)
     seen = history[math.ceil(config.warmup_epochs) :]
-    return schedule(config, Position(step - warmup, rest, warmup, steps_per_epoch, seen))
+    last = (step - warmup) // period * period
+    return schedule(config, Position(last, changes, warmup, steps_per_epoch, seen, peak))
 
 
 def watched(config: Schedule, reports: Sequence[EpochReport]) -> list[float]:
     """The loss of each epoch that plateau watches: the validation loss, or the training loss without validation.
 
-    With `monitor: train` it is always the training loss.
+    With `monitor: train` it is always the training loss. A training on all rows, and a fold of the confirmation with
+    train.keep: last, have no validation.
     """
     train = isinstance(config, Plateau) and config.monitor == "train"
     return [r.train_loss if train or r.valid_loss is None else r.valid_loss for r in reports]
@@ -190,8 +213,8 @@ def _cycle_lengths(config: Schedule) -> Iterator[int]:
 def cycle_ends(config: Schedule, epochs: int) -> tuple[int, ...]:
     """The epochs (counted from 1, at most `epochs`) at whose end a cycle has ended: where to take a snapshot.
 
-    Only cosine_restarts and triangular have cycles. Where a cycle ends within an epoch, because the warm-up is not a
-    whole number of epochs, the epoch before is meant: afterwards the rate is high again.
+    Only cosine_restarts and triangular have cycles, here with `unit: epochs`. Where a cycle ends within an epoch,
+    because the warm-up is not a whole number of epochs, the epoch before is meant: afterwards the rate is high again.
     """
     ends, end = [], config.warmup_epochs
     for length in _cycle_lengths(config):
@@ -206,3 +229,12 @@ def snapshot_epochs(schedule: Schedule, train: Train) -> tuple[int, ...]:
     """The epochs (from 1) at whose end a snapshot is kept: the ends of cycles before the end of the training."""
     ends = cycle_ends(schedule, train.epochs) if train.snapshots else ()
     return tuple(epoch for epoch in ends if epoch < train.epochs)
+
+
+def ends_within_cycle(schedule: Schedule, train: Train) -> bool:
+    """Whether a training with snapshots ends after its last complete cycle, where the learning rate is high again.
+
+    False where no cycle is complete: then there are no other weights.
+    """
+    ends = cycle_ends(schedule, train.epochs) if train.snapshots else ()
+    return bool(ends) and ends[-1] < train.epochs

@@ -26,8 +26,11 @@ class TrainState:
     model      the network that is trained
     ema        moving average of the weights; None = off
     swa        equal average of the weights at the ends of `averaged` epochs; None = off
+    best       the weights of the best epoch so far, number `best_epoch`, counted from 1; 0: no epoch was validated
+               yet; None = the last weights are kept
+    scaler     scales the loss of a float16 training, so that small gradients do not become 0; None = off
     centers    float32 (K, D), of center loss; None = off
-    step       weight updates done
+    step       weight updates done, those included that a float16 training left out
     history    the reports of the finished epochs, oldest first
     snapshots  epoch -> the weights at its end, by name
     """
@@ -35,10 +38,13 @@ class TrainState:
     model: ImageClassifier
     ema: ImageClassifier | None
     swa: ImageClassifier | None
+    best: ImageClassifier | None
     centers: Tensor | None
     optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler | None
     step: int = 0
     averaged: int = 0
+    best_epoch: int = 0
     history: list[EpochReport] = field(default_factory=list)
     snapshots: dict[int, dict[str, Tensor]] = field(default_factory=dict)
 
@@ -48,9 +54,20 @@ class TrainState:
         return self.model if self.ema is None else self.ema
 
     @property
-    def best_model(self) -> ImageClassifier:
-        """The weights that are validated and kept: the average over epochs, once there is one."""
+    def validated_model(self) -> ImageClassifier:
+        """The weights that are validated: the average over epochs, once there is one."""
         return self.swa if self.swa is not None and self.averaged else self.current_model
+
+    @property
+    def best_model(self) -> ImageClassifier:
+        """The weights that are kept: those of the best epoch, once there is one, or those that are validated."""
+        return self.best if self.best is not None and self.best_epoch else self.validated_model
+
+    def keep_best(self, epoch: int) -> None:
+        """Keep a copy of the validated weights, those at the end of `epoch` (from 1), as the best so far."""
+        assert self.best is not None
+        self.best.load_state_dict(self.validated_model.state_dict())
+        self.best_epoch = epoch
 
     def take_snapshot(self, epoch: int) -> None:
         """Keep a copy of the current weights as those at the end of `epoch`."""
@@ -91,7 +108,7 @@ def create_state(
         )
     model.to(device).to(memory_format=memory_format(config.train.layout))
 
-    def average(on: bool) -> ImageClassifier | None:
+    def beside(on: bool) -> ImageClassifier | None:
         return copy.deepcopy(model).requires_grad_(False).eval() if on else None
 
     centers = None
@@ -99,23 +116,25 @@ def create_state(
         centers = torch.zeros(classes, model.classifier.weight.shape[1], device=device)
     return TrainState(
         model=model,
-        ema=average(config.train.ema_decay > 0),
-        swa=average(config.train.swa_start < 1),
+        ema=beside(config.train.ema_decay > 0),
+        swa=beside(config.train.swa_start < 1),
+        best=beside(config.train.keep != "last"),
         centers=centers,
         optimizer=build_optimizer(model, config.optimizer),
+        scaler=torch.amp.GradScaler(device.type) if config.train.precision == "float16" else None,
     )
 
 
 def pack(state: TrainState) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The state as named tensors and JSON values.
 
-    Names: model.*, ema.*, swa.* and snapshot.EPOCH.* as in the networks' state_dict, optimizer.INDEX.* with the
-    number of the parameter, centers.
+    Names: model.*, ema.*, swa.*, best.* and snapshot.EPOCH.* as in the networks' state_dict, optimizer.INDEX.* with
+    the number of the parameter, centers.
     """
     tensors = {f"model.{k}": v for k, v in state.model.state_dict().items()}
-    for name, average in (("ema", state.ema), ("swa", state.swa)):
-        if average is not None:
-            tensors |= {f"{name}.{k}": v for k, v in average.state_dict().items()}
+    for name, other in (("ema", state.ema), ("swa", state.swa), ("best", state.best)):
+        if other is not None:
+            tensors |= {f"{name}.{k}": v for k, v in other.state_dict().items()}
     for epoch, weights in state.snapshots.items():
         tensors |= {f"snapshot.{epoch}.{k}": v for k, v in weights.items()}
     if state.centers is not None:
@@ -131,6 +150,8 @@ def pack(state: TrainState) -> tuple[dict[str, Tensor], dict[str, Any]]:
     meta = {
         "step": state.step,
         "averaged": state.averaged,
+        "best_epoch": state.best_epoch,
+        "scaler": None if state.scaler is None else state.scaler.state_dict(),
         "history": [asdict(r) for r in state.history],
         "optimizer": scalars,
     }
@@ -144,9 +165,11 @@ def unpack(state: TrainState, tensors: dict[str, Tensor], meta: dict[str, Any]) 
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
     state.model.load_state_dict(under("model."))
-    for name, average in (("ema.", state.ema), ("swa.", state.swa)):
-        if average is not None:
-            average.load_state_dict(under(name))
+    for name, other in (("ema.", state.ema), ("swa.", state.swa), ("best.", state.best)):
+        if other is not None:
+            other.load_state_dict(under(name))
+    if state.scaler is not None:
+        state.scaler.load_state_dict(meta["scaler"])
     if state.centers is not None:
         state.centers.copy_(tensors["centers"])
     state.snapshots = {}
@@ -165,5 +188,5 @@ def unpack(state: TrainState, tensors: dict[str, Tensor], meta: dict[str, Any]) 
         values.setdefault(int(index), {})[key] = value
     groups = state.optimizer.state_dict()["param_groups"]
     state.optimizer.load_state_dict({"state": values, "param_groups": groups})
-    state.step, state.averaged = meta["step"], meta["averaged"]
+    state.step, state.averaged, state.best_epoch = meta["step"], meta["averaged"], meta["best_epoch"]
     state.history = [EpochReport(**r) for r in meta["history"]]

@@ -69,10 +69,19 @@ def candidates(records: list[TrialRecord], count: int) -> list[TrialRecord]:
 
 
 def confirm_folds(jobs: tuple[FoldJob, ...], shared: ConfirmData) -> list[FoldResult]:
-    """Train folds of one configuration with fresh seeds, fused if they are several; runs in a worker."""
+    """Train folds of one configuration with fresh seeds, fused if they are several; runs in a worker.
+
+    With train.keep: best_score or best_loss each epoch is validated on the fold's validation part, and the weights of
+    the best one are scored on the same rows: such scores are optimistic.
+    """
     config = jobs[0].config
     plans = [
-        TrainingPlan(shared.folds[job.fold].train_idx, FRESH + shared.base_seed + job.seed, job.fold)
+        TrainingPlan(
+            shared.folds[job.fold].train_idx,
+            FRESH + shared.base_seed + job.seed,
+            job.fold,
+            valid_rows=None if config.train.keep == "last" else shared.folds[job.fold].valid_idx,
+        )
         for job in jobs
     ]
     data = shared.training.get()

@@ -25,6 +25,7 @@ def preflight(study: Study, task: Task, folds: Sequence[Fold]) -> list[str]:
     metric_of(study.cv, task.targets)  # refuses weights of targets that are not there
     check_fold_numbers(study, len(folds))
     configs = list(study.space.ends())
+    check_batches(configs, folds)
     check_augmentation(configs, task)
     check_losses(study, configs, task)
     said = check_models(configs, task, study.search.fold)
@@ -38,6 +39,17 @@ def check_fold_numbers(study: Study, count: int) -> None:
         raise ConfigError(f"search.fold is {study.search.fold}, but the folds are 0..{count - 1}")
     if study.confirm.folds is not None and study.confirm.folds > count:
         raise ConfigError(f"confirm.folds is {study.confirm.folds}, but there are {count} folds")
+
+
+def check_batches(configs: Sequence[TrialConfig], folds: Sequence[Fold]) -> None:
+    """Refuse train.drop_last where a fold's training rows fill no batch."""
+    rows = min(len(fold.train_idx) for fold in folds)
+    for train in (config.train for config in configs):
+        if train.drop_last and rows < train.batch_size:
+            raise ConfigError(
+                f"trial.train.drop_last leaves no batch: {rows} rows to train on are fewer than train.batch_size "
+                f"{train.batch_size}; lower it, or leave drop_last out"
+            )
 
 
 def check_augmentation(configs: Sequence[TrialConfig], task: Task) -> None:

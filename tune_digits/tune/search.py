@@ -10,7 +10,7 @@ from tune_digits.config.train import Train
 from tune_digits.data.folds.split import Fold
 from tune_digits.errors import RunError
 from tune_digits.execute.executor import Executor, Proposal, Stored, TrialRun
-from tune_digits.learn.epoch import EpochReport, diverged, is_over
+from tune_digits.learn.epoch import EpochReport, diverged, is_over, kept_epoch
 from tune_digits.runs import Fingerprints, Run, State, TrialRecord
 from tune_digits.screen import Progress, Screen
 from tune_digits.study import Study
@@ -56,7 +56,7 @@ class SearchTrials:
         self._live[key].history.append(epoch)
         if epoch.score is not None:
             self._optuna.report(key, epoch.epoch, epoch.score)
-        self._tracker.reported(key, epoch)
+        self._tracker.reported(key, epoch, self._score(key))
 
     def ended(self, key: str) -> None:
         live = self._live.pop(key)
@@ -67,11 +67,17 @@ class SearchTrials:
         error = None
         if diverged(live.history):
             error = f"the loss was no longer finite in epoch {last.epoch} of {train.epochs}"
-        self._end(key, state_at_end(live.history, train), last.score, error)
+        self._end(key, state_at_end(live.history, train), kept_epoch(live.history, train).score, error)
 
     def failed(self, key: str, error: str) -> None:
-        live = self._live.pop(key)
-        self._end(key, "failed", live.history[-1].score if live.history else None, error)
+        score = self._score(key)
+        del self._live[key]
+        self._end(key, "failed", score, error)
+
+    def _score(self, key: str) -> float | None:
+        """The score of the weights that the trial would be left with if it ended now; None before its first epoch."""
+        live = self._live[key]
+        return kept_epoch(live.history, live.proposal.config.train).score if live.history else None
 
     def _end(self, key: str, state: State, score: float | None, error: str | None) -> None:
         self._optuna.end(key, state, score)

@@ -48,15 +48,15 @@ class Tracker:
         self._progress.running[f"trial {number}"] = "starting"
         self._show()
 
-    def reported(self, key: str, report: EpochReport) -> None:
+    def reported(self, key: str, report: EpochReport, score: float | None) -> None:
+        """Note one more epoch. score: that of the weights which the trial would keep if it ended now."""
         record = self._records[key]
         if report.epoch <= record.epochs:
             return
-        score = report.score
         self._run.append_epoch(record.number, asdict(report))
         record.epochs, record.score = report.epoch, score
-        if score is not None:
-            record.best_score = max(score, record.best_score or 0.0)
+        if report.score is not None:
+            record.best_score = max(report.score, record.best_score or 0.0)
         record.seconds += report.seconds + report.valid_seconds
         self._note_best(record)
         scalars = {f"epoch/{k}": v for k, v in asdict(report).items() if k != "epoch"}
@@ -64,7 +64,7 @@ class Tracker:
         scalars |= {"score/best": record.best_score, "score/final": score, "epochs": record.epochs}
         finite = {k: v for k, v in scalars.items() if v is not None and math.isfinite(v)}
         self._boards[key].scalars(finite, report.epoch)
-        shown = "" if score is None else f"  score {score:.4f}"
+        shown = "" if report.score is None else f"  score {report.score:.4f}"
         self._progress.running[f"trial {record.number}"] = f"epoch {record.epochs}/{self._epochs}{shown}"
         self._show()
 

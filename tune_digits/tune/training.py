@@ -140,7 +140,8 @@ class TrainingPlan:
     """One of several trainings of a configuration.
 
     rows: int64 (n,) to train on. state_file: where its state is saved while it lasts; None = nowhere. whole: `rows` are
-    all there are, and `fold` leaves none of them out.
+    all there are, and `fold` leaves none of them out. valid_rows: int64 (m,) to validate on after each epoch; None = no
+    validation.
     """
 
     rows: np.ndarray
@@ -148,6 +149,7 @@ class TrainingPlan:
     fold: int
     state_file: Path | None = None
     whole: bool = False
+    valid_rows: np.ndarray | None = None
 
 
 def train_plans(
@@ -173,7 +175,7 @@ def train_plans(
             config,
             data,
             plan.rows,
-            None,
+            plan.valid_rows,
             seed=plan.seed,
             fold=plan.fold,
             slots=slots,
@@ -209,11 +211,12 @@ def _train_fused(
         if plan.state_file is not None and plan.state_file.exists():
             unpack(state, *disk.read_tensors(plan.state_file))
         rows = torch.from_numpy(np.array(plan.rows)).to(device)
-        trainings.append(Training(state, rows, plan.seed, plan.fold))
+        valid = None if plan.valid_rows is None else torch.from_numpy(np.array(plan.valid_rows)).to(device)
+        trainings.append(Training(state, rows, plan.seed, plan.fold, valid))
     teacher = teacher_of(config, data, first.rows, None if first.whole else first.fold, device)
     on_device = to_device(data.images, data.proba, data.targets, device, teacher)
     saved = time.monotonic()
-    for _ in fit_fused(trainings, config, on_device, workers=slots.threads):
+    for _ in fit_fused(trainings, config, on_device, metric=data.metric, workers=slots.threads):
         if time.monotonic() - saved < SAVE_EVERY:
             continue
         for plan, training in zip(plans, trainings, strict=True):

@@ -8,9 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tune_digits.config.optimizer import Adam, AdamW, Lamb, Muon, NAdam, Optimizer, RAdam, RmsProp, Sgd
+from tune_digits.config.optimizer import (
+    Adam,
+    AdamW,
+    Lamb,
+    Muon,
+    NAdam,
+    Optimizer,
+    Over9000,
+    RAdam,
+    RmsProp,
+    Sgd,
+)
 from tune_digits.learn.models.classifier import ImageClassifier
 from tune_digits.learn.optim.keras import KerasAdam, KerasRMSprop, KerasSGD
+from tune_digits.learn.optim.ralamb import Ralamb
 from tune_digits.learn.optim.wrappers import CountInState, Lookahead
 from tune_digits.patches import torch_optimizers
 
@@ -72,6 +84,11 @@ def lamb(groups: Groups, config: Lamb, fused: bool | None) -> torch.optim.Optimi
     return CountInState(Lamb(groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps))
 
 
+def over9000(groups: Groups, config: Over9000, fused: bool | None) -> torch.optim.Optimizer:
+    """RAdam with a trust ratio; with lookahead_k, its default, it is Over9000. No fused kernel exists."""
+    return Ralamb(groups, config.lr, (config.beta1, config.beta2), config.eps)
+
+
 def rmsprop(groups: Groups, config: RmsProp, fused: bool | None) -> torch.optim.Optimizer:
     """RMSprop (Hinton's lecture 6e, 2012). No fused kernel exists; PyTorch's own choice is the fastest."""
     if config.arithmetic == "keras":
@@ -103,6 +120,7 @@ OPTIMIZERS: dict[str, Callable[[Groups, Any, bool | None], torch.optim.Optimizer
     "radam": radam,
     "nadam": nadam,
     "lamb": lamb,
+    "over9000": over9000,
     "rmsprop": rmsprop,
     "muon": muon,
 }
