@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import albumentations
@@ -67,6 +68,29 @@ def test_a_pipeline_that_changes_the_shape(here: Path, capsys: Output) -> None:
     backend = "augment.backend=albumentations"
     assert "shape" in refused(capsys, backend, pipeline(albumentations.Resize(9, 9)))
     taken(backend, pipeline(albumentations.HorizontalFlip(p=0.5)))
+
+
+def test_a_normalisation_for_other_channels(here: Path, capsys: Output) -> None:
+    assert "train.channels: repeat" in refused(capsys, "train.normalize=imagenet")
+    assert "numbers for 2 channels" in refused(capsys, "train.normalize={mean: [0.1, 0.2], std: 1}")
+    taken("train.normalize=imagenet", "train.channels=repeat")
+
+
+def test_a_network_of_another_library_sees_the_repeated_channels(here: Path) -> None:
+    study = small_study({"model": {"name": "torchvision:squeezenet1_1"}, "train": {"channels": "repeat"}})
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tune_digits.learn.models.check_model", lambda model, *sizes: seen.append(sizes[:3]))
+        preflight(study, halves_task(), folds_of(study, halves_task()))
+    assert seen == [(3, *halves_task().train.images.shape[2:])]
+
+
+def test_a_policy_of_autoaugment_for_two_channels() -> None:
+    study, task = small_study({"augment": {"autoaugment": "svhn"}}), halves_task()
+    preflight(study, task, folds_of(study, task))
+    two = replace(task, train=replace(task.train, images=task.train.images.repeat(2, axis=1)))
+    with pytest.raises(ConfigError, match="these have 2 channels"):
+        preflight(study, two, folds_of(study, two))
 
 
 def test_weights_of_classes_that_are_not_there(here: Path, capsys: Output) -> None:

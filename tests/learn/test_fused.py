@@ -85,6 +85,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     ),
     "dense": with_part(model={"name": "dense_cnn", "width": 4}),
     "each image's own mean": with_part(train={**PLAIN["train"], "normalize": "image"}),
+    "repeated channel": with_part(
+        train={**PLAIN["train"], "channels": "repeat", "normalize": "imagenet"},
+        model={"name": "lean_cnn", "width": 4, "depth": 1, "dropout": 0.2},
+    ),
     "contiguous": with_part(train={**PLAIN["train"], "layout": "contiguous"}),
 }
 

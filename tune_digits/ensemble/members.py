@@ -162,7 +162,7 @@ def load_member(path: Path, manifest: Manifest, device: Any) -> tuple[Any, Trial
         width,
         manifest.heads[-1].stop,
         *blank,
-        normalize=config.train.normalize,
+        train=config.train,
     )
     try:
         model.load_state_dict(tensors)

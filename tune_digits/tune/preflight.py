@@ -38,9 +38,14 @@ def check_fold_numbers(study: Study, count: int) -> None:
 
 
 def check_augmentation(configs: Sequence[TrialConfig], task: Task) -> None:
-    """Refuse an albumentations pipeline that cannot work on these images."""
+    """Refuse an albumentations pipeline, and a policy of AutoAugment, that cannot work on these images."""
     seen = []
+    channels = task.train.images.shape[1]
     for augment in (config.augment for config in configs):
+        if augment.autoaugment != "none" and channels not in (1, 3):
+            raise ConfigError(
+                f"augment.autoaugment needs grey or colour images, and these have {channels} channels"
+            )
         if augment.backend == "albumentations" and augment not in seen:
             from tune_digits.learn.albumentations_backend import check_pipeline
 
@@ -57,23 +62,24 @@ def check_losses(study: Study, configs: Sequence[TrialConfig], task: Task) -> No
 
 
 def check_models(configs: Sequence[TrialConfig], task: Task) -> list[str]:
-    """Refuse a network that cannot be made for these images, or started from the given weights.
+    """Refuse a network that cannot be made for these images, or started from the given weights, and a normalisation
+    for other channels than these images have.
 
     Returns what was taken from the given weights, a line for each network.
     """
     # these fields make no network fail; zero_last needs residual blocks
     harmless = SHAPE_NEUTRAL - STARTS - {"bn_gamma_init"}
-    models = {config.model.without(harmless) for config in configs}
+    own, height, width = task.train.images.shape[1:]
+    models = {(config.model.without(harmless), config.train.seen_channels(own)) for config in configs}
     # the networks written here take all images; those of other libraries, and given weights, may not
-    doubtful = [m for m in models if ":" in m.name or m != m.without_start()]
+    doubtful = [(m, channels) for m, channels in models if ":" in m.name or m != m.without_start()]
     if not doubtful:
         return []
     from tune_digits.learn.models import check_model
 
     classes = sum(len(target.classes) for target in task.targets)
     said = []
-    for model in sorted(doubtful, key=str):
-        channels, height, width = task.train.images.shape[1:]
+    for model, channels in sorted(doubtful, key=str):
         taken = check_model(model, channels, height, width, classes, read_initial_weights(model))
         if taken is not None:
             rest = f"; left out: {', '.join(taken.left_out)}" if taken.left_out else ""
