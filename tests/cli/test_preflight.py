@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from commands import ROWS, search, table
+from commands import ROWS, records, search, table
 from run_samples import folds_of, halves_task, small_study
 from safetensors.torch import save_file
 
@@ -91,6 +91,35 @@ def test_a_policy_of_autoaugment_for_two_channels() -> None:
     two = replace(task, train=replace(task.train, images=task.train.images.repeat(2, axis=1)))
     with pytest.raises(ConfigError, match="these have 2 channels"):
         preflight(study, two, folds_of(study, two))
+
+
+def searched_pipeline(low: str, high: str) -> str:
+    """A pipeline whose rotation has an end that is searched."""
+    rotate = f"{{uniform: [{low}, {high}]}}"
+    affine = f"{{__class_fullname__: Affine, p: 1, rotate: [-10, {rotate}], scale: [0.9, 1.1]}}"
+    return f"augment.pipeline={{transform: {{__class_fullname__: Compose, p: 1, transforms: [{affine}]}}}}"
+
+
+def test_a_domain_inside_a_pipeline_is_searched(here: Path) -> None:
+    taken("augment.backend=albumentations", searched_pipeline("5", "20"))
+    (run,) = Path("runs").glob("2*")
+    key = "augment.pipeline.transform.transforms.0.rotate.1"
+    found = [(r.searched[key], r.config.augment.pipeline) for r in records(run)]
+    assert found
+    for value, built in found:
+        assert 5 <= value <= 20
+        assert built["transform"]["transforms"][0]["rotate"][1] == value
+
+
+@pytest.mark.parametrize("flags", [(), ("--dry-run",)], ids=["search", "dry run"])
+def test_a_pipeline_that_cannot_be_built_at_an_end_of_its_domains(
+    here: Path, capsys: Output, flags: tuple[str, ...]
+) -> None:
+    pipeline = searched_pipeline("5", "20").replace("Affine, p: 1", "Affine, p: {uniform: [0.5, 2]}")
+    said = refused(capsys, "augment.backend=albumentations", pipeline, flags=flags)
+    assert "augment.pipeline cannot be built" in said
+    if flags:
+        assert "transforms.0.p 2.0" in said
 
 
 def test_weights_of_classes_that_are_not_there(here: Path, capsys: Output) -> None:

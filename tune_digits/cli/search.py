@@ -128,7 +128,9 @@ def search(args: argparse.Namespace) -> int:
     study, run = load(args)
     if args.dry_run:
         from tune_digits.cli.summary import print_study
+        from tune_digits.tune.preflight import check_pipelines
 
+        check_pipelines(study)
         print_study(study, screen)
         return 0
     if study.data.path is None:

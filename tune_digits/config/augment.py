@@ -256,7 +256,7 @@ class Augment(Part):
     pipeline: dict[str, Any] | None = Field(
         None,
         description="a pipeline as albumentations writes it (A.to_dict), which keeps uint8 and the shape; replaces all"
-        " magnitudes",
+        " magnitudes; domains may stand for any of its values",
     )
 
     @model_validator(mode="after")

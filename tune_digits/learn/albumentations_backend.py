@@ -58,7 +58,7 @@ def build_pipeline(config: Augment, height: int, width: int, channels: int = 3) 
     `config.p` also holds for a given pipeline. Raises ConfigError if that pipeline cannot be built.
     """
     if config.pipeline is not None:
-        return A.Compose([_deserialize(config.pipeline)], p=config.p)
+        return A.Compose([read_pipeline(config.pipeline)], p=config.p)
     named = _transforms(config, height, width, channels)
     transforms, groups = list(named.values()), _groups(config, list(named))
     if config.augmix and transforms:
@@ -68,6 +68,22 @@ def build_pipeline(config: Augment, height: int, width: int, channels: int = 3) 
     if 0 < config.randaugment_n < len(transforms):
         return A.Compose([A.SomeOf(transforms, n=config.randaugment_n)], p=config.p)
     return A.Compose(transforms, p=config.p)
+
+
+def read_pipeline(pipeline: dict[str, Any]) -> Any:
+    """A.from_dict, with its warnings (a misspelt argument, a missing p) as errors. Raises ConfigError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            warnings.filterwarnings("ignore", message=".*is a special case of Affine")  # old but sound
+            return A.from_dict(pipeline)
+    except KeyError as error:
+        raise ConfigError(
+            f"augment.pipeline has no key, or albumentations {A.__version__} no transform, {error}."
+            " Write the pipeline with albumentations.to_dict(...)."
+        ) from error
+    except Exception as error:  # any transform may raise anything
+        raise ConfigError(f"augment.pipeline cannot be built: {error}") from error
 
 
 def _groups(config: Augment, names: list[str]) -> list[dict[str, Any]]:
@@ -249,22 +265,6 @@ class _Augmented(Dataset[np.ndarray]):
 
 def _about(centre: float, magnitude: float) -> tuple[float, float]:
     return centre - magnitude, centre + magnitude
-
-
-def _deserialize(pipeline: dict[str, Any]) -> Any:
-    """A.from_dict, with its warnings (a misspelt argument, a missing p) as errors."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)
-            warnings.filterwarnings("ignore", message=".*is a special case of Affine")  # old but sound
-            return A.from_dict(pipeline)
-    except KeyError as error:
-        raise ConfigError(
-            f"augment.pipeline has no key, or albumentations {A.__version__} no transform, {error}."
-            " Write the pipeline with albumentations.to_dict(...)."
-        ) from error
-    except Exception as error:  # any transform may raise anything
-        raise ConfigError(f"augment.pipeline cannot be built: {error}") from error
 
 
 def _nodes(node: Any) -> list[Any]:

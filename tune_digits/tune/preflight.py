@@ -11,6 +11,7 @@ from tune_digits.data.folds.split import Fold
 from tune_digits.errors import ConfigError
 from tune_digits.learn.loss_checks import check_heads
 from tune_digits.learn.metrics import metric_of
+from tune_digits.space.tree import flatten
 from tune_digits.study import Study
 from tune_digits.tune.initial_weights import read_initial_weights
 from tune_digits.tune.teacher import check_teacher
@@ -24,7 +25,7 @@ def preflight(study: Study, task: Task, folds: Sequence[Fold]) -> list[str]:
     metric_of(study.cv, task.targets)  # refuses weights of targets that are not there
     check_fold_numbers(study, len(folds))
     configs = list(study.space.ends())
-    check_augmentation(configs, task)
+    check_augmentation([*configs, *given_points(study)], task)
     check_losses(study, configs, task)
     return check_models(configs, task)
 
@@ -35,6 +36,34 @@ def check_fold_numbers(study: Study, count: int) -> None:
         raise ConfigError(f"search.fold is {study.search.fold}, but the folds are 0..{count - 1}")
     if study.confirm.folds is not None and study.confirm.folds > count:
         raise ConfigError(f"confirm.folds is {study.confirm.folds}, but there are {count} folds")
+
+
+def given_points(study: Study) -> list[TrialConfig]:
+    """The configurations of the baseline and the start points."""
+    points = (study.space.baseline, *study.space.start)
+    return [TrialConfig.model_validate(study.space.point(point)[1]) for point in points]
+
+
+def check_pipelines(study: Study) -> None:
+    """Refuse a pipeline of albumentations that cannot be built, at any end of its domains or given point.
+
+    Needs no data. Raises ConfigError with the searched values.
+    """
+    seen = []
+    searched = [key for key in study.space.searched() if key.startswith("augment.pipeline")]
+    for config in [*study.space.ends(), *given_points(study)]:
+        pipeline = config.augment.pipeline
+        if pipeline is None or pipeline in seen:
+            continue
+        from tune_digits.learn.albumentations_backend import read_pipeline
+
+        seen.append(pipeline)
+        try:
+            read_pipeline(pipeline)
+        except ConfigError as error:
+            values = flatten({"augment": {"pipeline": pipeline}}, searched)
+            shown = ", ".join(f"{key} {values[key]}" for key in searched if key in values)
+            raise ConfigError(f"{error}" + (f" (with {shown})" if shown else "")) from None
 
 
 def check_augmentation(configs: Sequence[TrialConfig], task: Task) -> None:
