@@ -65,7 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
     add(
         "--data",
         metavar="PATH",
-        help="folder or training file (left out: that of the study file, else scikit-learn's digits)",
+        help="folder, training file or zip file (left out: that of the study file, else scikit-learn's digits)",
     )
     add("--trials", type=int, metavar="N", help="configurations to try")
     add("--epochs", type=int, metavar="N", help="passes over the training rows, per training")
