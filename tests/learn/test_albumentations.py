@@ -65,7 +65,7 @@ SEVERAL = {
     "ps": {k: KNOBS[k] for k in ("hflip", "crop", "gamma")}
     | {"ps": {"hflip": 0.4, "gamma": 0.7, "crop": 0.5}},
     "one of a group": {k: KNOBS[k] for k in ("brightness", "contrast", "gamma", "blur", "cutout")}
-    | {"groups": {"tones": {"take": "one", "p": 0.8, "of": {"brightness": 1, "gamma": 2, "blur": 1}}}},
+    | {"groups": {"tones": {"take": "one", "p": 0.8, "of": {"brightness": 1, "gamma": 9, "blur": 1}}}},
     "all of a group": {k: KNOBS[k] for k in ("rotate", "shift", "zoom")}
     | {"groups": {"affine": {"take": "all", "p": 0.5, "of": ["rotate", "shift", "zoom"]}}},
     "zoom of both axes": {"zoom": 0.4, "zoom_axes": "both"},

@@ -116,3 +116,23 @@ def test_lists_elsewhere_hold_no_domains() -> None:
     weights = {"loss": {"given_weights": [1, {"uniform": [1, 2]}]}}
     with pytest.raises(ConfigError, match="given_weights"):
         make_space(weights, {}, [], "a.yaml")
+
+
+def test_a_group_s_probability_and_weights_are_searched() -> None:
+    groups = {
+        "masks": {
+            "take": "one",
+            "p": {"uniform": [0, 0.5]},
+            "of": {"cutout": 1, "grid_mask": {"uniform": [0.5, 2]}},
+        },
+    }
+    augment = {"cutout": 0.2, "grid_mask": 0.3, "groups": groups}
+    one = make_space({"augment": augment}, {"augment.groups.masks.p": 0.2}, [], "a.yaml")
+    assert list(one.searched()) == ["augment.groups.masks.p", "augment.groups.masks.of.grid_mask"]
+    group = TrialConfig.model_validate(one.point(one.baseline)[1]).augment.groups["masks"]
+    assert (group.p, group.of) == (0.2, {"cutout": 1, "grid_mask": 0.5})
+    groups["masks"]["p"] = {"uniform": [0, 1.5]}
+    with pytest.raises(
+        ConfigError, match=r"trial\.augment\.groups\.masks\.p: .*an end of uniform 0 \.\. 1\.5"
+    ):
+        make_space({"augment": augment}, {}, [], "a.yaml")
