@@ -41,7 +41,15 @@ def test_a_valid_tree_becomes_the_class() -> None:
         (
             {"train": {"normalize": "imag"}},
             "a.yaml: trial.train.normalize: unknown value 'imag'; did you mean 'image'? "
-            "Allowed: none, dataset, image",
+            "Allowed: none, dataset, image, imagenet",
+        ),
+        (
+            {"train": {"normalize": {"mean": [0.5], "std": [0.2, 0]}}},
+            "a.yaml: trial.train.normalize.std.1: input should be greater than 0 (got 0)",
+        ),
+        (
+            {"train": {"normalize": {"means": 0.5, "mean": 0.5, "std": 1}}},
+            "a.yaml: trial.train.normalize.means: unknown key",
         ),
         (
             {"trian": {}},

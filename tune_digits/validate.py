@@ -103,6 +103,8 @@ def _explain(cls: type[Part], raw: Any, error: Any, where: str, flags: Mapping[s
         # the tag of a union stands in the location but not in the file
         if isinstance(node, Mapping) and part not in node and (error["type"], i) != ("missing", last):
             continue
+        if isinstance(node, str | int | float):  # the tag of a union again: there is nothing below a value
+            continue
         keys.append(str(part))
         if model is not None and isinstance(part, str):
             model = _model_at(model, node, part)
@@ -117,7 +119,7 @@ def _explain(cls: type[Part], raw: Any, error: Any, where: str, flags: Mapping[s
     if kind == "extra_forbidden":
         allowed = sorted(fields)
         hint = did_you_mean(keys[-1], allowed)
-        return f"{head}: unknown key{hint} Allowed here: {', '.join(allowed)}."
+        return f"{head}: unknown key" + (f"{hint} Allowed here: {', '.join(allowed)}." if allowed else "")
     if kind == "missing" and field is not None and field.description:
         return f"{head}: missing: {field.description}"
     if kind == "union_tag_not_found":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import albumentations
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from commands import ROWS, search, table
+from commands import ROWS, records, search, table
 from run_samples import folds_of, halves_task, small_study
 from safetensors.torch import save_file
 
@@ -73,6 +74,58 @@ def test_a_pipeline_that_changes_the_shape(here: Path, capsys: Output) -> None:
     backend = "augment.backend=albumentations"
     assert "shape" in refused(capsys, backend, pipeline(albumentations.Resize(9, 9)))
     taken(backend, pipeline(albumentations.HorizontalFlip(p=0.5)))
+
+
+def test_a_normalisation_for_other_channels(here: Path, capsys: Output) -> None:
+    assert "train.channels: repeat" in refused(capsys, "train.normalize=imagenet")
+    assert "numbers for 2 channels" in refused(capsys, "train.normalize={mean: [0.1, 0.2], std: 1}")
+    taken("train.normalize=imagenet", "train.channels=repeat")
+
+
+def test_a_network_of_another_library_sees_the_repeated_channels(here: Path) -> None:
+    study = small_study({"model": {"name": "torchvision:squeezenet1_1"}, "train": {"channels": "repeat"}})
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tune_digits.learn.models.check_model", lambda model, *sizes: seen.append(sizes[:3]))
+        preflight(study, halves_task(), folds_of(study, halves_task()))
+    assert seen == [(3, *halves_task().train.images.shape[2:])]
+
+
+def test_a_policy_of_autoaugment_for_two_channels() -> None:
+    study, task = small_study({"augment": {"autoaugment": "svhn"}}), halves_task()
+    preflight(study, task, folds_of(study, task))
+    two = replace(task, train=replace(task.train, images=task.train.images.repeat(2, axis=1)))
+    with pytest.raises(ConfigError, match="these have 2 channels"):
+        preflight(study, two, folds_of(study, two))
+
+
+def searched_pipeline(low: str, high: str) -> str:
+    """A pipeline whose rotation has an end that is searched."""
+    rotate = f"{{uniform: [{low}, {high}]}}"
+    affine = f"{{__class_fullname__: Affine, p: 1, rotate: [-10, {rotate}], scale: [0.9, 1.1]}}"
+    return f"augment.pipeline={{transform: {{__class_fullname__: Compose, p: 1, transforms: [{affine}]}}}}"
+
+
+def test_a_domain_inside_a_pipeline_is_searched(here: Path) -> None:
+    taken("augment.backend=albumentations", searched_pipeline("5", "20"))
+    (run,) = Path("runs").glob("2*")
+    key = "augment.pipeline.transform.transforms.0.rotate.1"
+    found = [(r.searched[key], r.config.augment.pipeline) for r in records(run)]
+    assert found
+    for value, built in found:
+        assert 5 <= value <= 20
+        assert built["transform"]["transforms"][0]["rotate"][1] == value
+
+
+@pytest.mark.parametrize("flags", [(), ("--dry-run",)], ids=["search", "dry run"])
+def test_a_pipeline_that_cannot_be_built_at_an_end_of_its_domains(
+    here: Path, capsys: Output, flags: tuple[str, ...]
+) -> None:
+    pipeline = searched_pipeline("5", "20").replace("Affine, p: 1", "Affine, p: {uniform: [0.5, 2]}")
+    said = refused(capsys, "augment.backend=albumentations", pipeline, flags=flags)
+    assert "augment.pipeline cannot be built" in said
+    if flags:
+        assert "transforms.0.p 2.0" in said
 
 
 def test_weights_of_classes_that_are_not_there(here: Path, capsys: Output) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tune_digits.config import Confirm, Cv, Ensemble, Part, Resources, Search, TrialConfig, variants
-from tune_digits.config.augment import Chances
+from tune_digits.config.augment import Chances, Group
 from tune_digits.config.model import SHAPE_NEUTRAL, STARTS, Model, SimpleM3, Torchvision
+from tune_digits.config.train import GivenNumbers
 from tune_digits.learn.models import build_model
 
 MODELS = {name: cls for name, cls in variants(Model).items() if ":" not in name}
@@ -17,7 +18,17 @@ CHANGED = {
 
 
 def public_classes() -> list[type[Part]]:
-    classes: list[type[Part]] = [TrialConfig, Chances, Cv, Search, Confirm, Ensemble, Resources]
+    classes: list[type[Part]] = [
+        TrialConfig,
+        Chances,
+        Group,
+        GivenNumbers,
+        Cv,
+        Search,
+        Confirm,
+        Ensemble,
+        Resources,
+    ]
     for field in TrialConfig.model_fields.values():
         classes += variants(field.annotation).values() if field.discriminator else [type(field.default)]
     return classes

@@ -100,7 +100,7 @@ def test_a_named_format_needs_a_path(name):
             "data.path: the format digits is scikit-learn's bundled set, and takes no",
         ),
         ({"sise": 3}, "data.sise: unknown key; did you mean 'size'"),
-        ({"size": 3}, "data.size.0: .*greater than or equal to 4"),
+        ({"size": 3}, "data.size: .*greater than or equal to 4"),
         ({"format": "bengali", "path": "x", "size": [8]}, "data.size.1: "),
         ({"format": "bengali", "path": "x", "crop": True}, "my.yaml: data: crop cuts images.*give size too"),
         ({"channels": 2}, "data.channels: unknown value '2'"),

@@ -324,12 +324,20 @@ def test_images_that_were_trained_on_are_not_scored(confirmed, tmp_path: Path) -
         refuse_trained_rows(folder, some, Path("some.csv"))
 
 
-@pytest.mark.parametrize("normalize", ["none", "dataset", "image"])
+@pytest.mark.parametrize(
+    "preparation",
+    [
+        *({"normalize": name} for name in ("none", "dataset", "image")),
+        {"normalize": "imagenet", "channels": "repeat"},
+        {"normalize": {"mean": 0.2, "std": 0.5}},
+    ],
+    ids=str,
+)
 def test_a_member_loads_with_the_normalisation_that_it_was_trained_with(
-    tmp_path: Path, normalize: str
+    tmp_path: Path, preparation: dict[str, object]
 ) -> None:
     study = small_study(
-        {"train": {"epochs": 1, "batch_size": 20, "normalize": normalize}},
+        {"train": {"epochs": 1, "batch_size": 20, **preparation}},
         search={"trials": 1, "grace_period": 1},
         confirm={"candidates": 1, "folds": 1},
     )

@@ -64,9 +64,17 @@ SEVERAL = {
     "each_p": {k: KNOBS[k] for k in ("rotate", "shift", "zoom", "contrast", "cutout")} | {"each_p": 0.5},
     "ps": {k: KNOBS[k] for k in ("hflip", "crop", "gamma")}
     | {"ps": {"hflip": 0.4, "gamma": 0.7, "crop": 0.5}},
-    "tone_one_of": {k: KNOBS[k] for k in ("brightness", "contrast", "gamma")} | {"tone_one_of": True},
+    "one of a group": {k: KNOBS[k] for k in ("brightness", "contrast", "gamma", "blur", "cutout")}
+    | {"groups": {"tones": {"take": "one", "p": 0.8, "of": {"brightness": 1, "gamma": 9, "blur": 1}}}},
+    "all of a group": {k: KNOBS[k] for k in ("rotate", "shift", "zoom")}
+    | {"groups": {"affine": {"take": "all", "p": 0.5, "of": ["rotate", "shift", "zoom"]}}},
+    "zoom of both axes": {"zoom": 0.4, "zoom_axes": "both"},
+    "holes": {"cutout": 0.15, "cutout_holes": 8, "cutout_fixed": True},
+    "cells": {"grid_mask": 0.5, "grid_mask_cells": 5, "grid_mask_fixed": True},
     "randaugment": {"randaugment_n": 2, "randaugment_magnitude": 12, "strength": 0.8},
     "augmix": {"augmix": 3, "randaugment_magnitude": 15, "p": 0.8},
+    "augmix of a group": {"augmix": 1, "contrast": 0.8, "brightness": 0.4, "randaugment_magnitude": 0}
+    | {"groups": {"tones": {"take": "one", "p": 0.7, "of": ["contrast", "brightness"]}}},
 }
 DISTRIBUTIONS = [*ONE_KNOB_EACH, *(pytest.param(knobs, id=name) for name, knobs in SEVERAL.items())]
 
@@ -94,6 +102,34 @@ def test_both_backends_mean_the_same(knobs):
     torch.testing.assert_close(intensity[0], intensity[1], atol=0.001, rtol=0.08)
     # The test can fail: the draws vary, and by more than its tolerance.
     assert batched.std(0).max() > 0.02
+
+
+@pytest.mark.parametrize("name", [*GEOMETRY, "crop"])
+def test_both_backends_fill_alike(name):
+    """A white image stays white only where the border is repeated."""
+    white = torch.ones(1, 20, 24)
+    knobs = {name: KNOBS[name]}
+    for images in many_of(white, knobs | {"fill": "nearest"}, 50):
+        assert images.min() > 0.99
+    if name != "grid_distortion":  # it keeps its borders
+        for images in many_of(white, knobs, 50):
+            assert images.min() < 0.6
+
+
+def test_operations_that_are_always_together_are_one_affine():
+    from tune_digits.learn.albumentations_backend import build_pipeline
+
+    affine = {k: KNOBS[k] for k in ("rotate", "shift", "zoom")}
+    several = {"take": "all", "p": 0.5, "of": ["rotate", "shift"]}
+    for groups, count in (
+        ({}, 1),
+        ({"a": several | {"of": list(affine)}}, 1),
+        ({"a": several}, 3),
+        ({"a": several | {"take": "one"}}, 3),
+    ):
+        pipeline = build_pipeline(Augment(**affine, groups=groups), 28, 28)
+        chosen = pipeline.transforms[0].transforms if groups else pipeline.transforms
+        assert len(chosen) == count, groups
 
 
 def test_albumentations_does_not_depend_on_the_number_of_workers():
@@ -155,7 +191,9 @@ def test_albumentations_reader_may_stop_early():
 
 SERIALIZED = {
     "all": KNOBS,
-    "choices": KNOBS | {"randaugment_n": 3, "tone_one_of": True, "each_p": 0.5},
+    "choices": KNOBS
+    | {"randaugment_n": 3, "each_p": 0.5}
+    | {"groups": {"masks": {"take": "one", "p": 0.6, "of": {"cutout": 1, "grid_mask": 3}}}},
     "augmix": KNOBS | {"augmix": 2, "randaugment_n": 2},
 }
 

@@ -15,7 +15,7 @@ from tune_digits.config import Augment
 from tune_digits.config.augment import Chances
 from tune_digits.learn import augment
 from tune_digits.learn.augment import AugmentParams
-from tune_digits.learn.augment.magnitudes import COLOURS, RANDAUGMENT, TONES
+from tune_digits.learn.augment.magnitudes import COLOURS, RANDAUGMENT
 
 # ── the contract of every knob ───────────────────────────────────────────────────────────────────────
 
@@ -59,17 +59,30 @@ def test_same_seed_same_images(knobs):
 
 def test_takes_nothing_from_the_global_generator():
     before = torch.get_rng_state()
-    config = Augment(**KNOBS, p=0.5, each_p=0.5, tone_one_of=True, augmix=2)
-    augment.augment(noise(8, 3, 12, 12), config, generator())
+    masks = {"masks": {"take": "one", "p": 0.5, "of": ["cutout", "grid_mask"]}}
+    for config in (Augment(**KNOBS, p=0.5, each_p=0.5, groups=masks, augmix=2), Augment(autoaugment="svhn")):
+        augment.augment(noise(8, 3, 12, 12), config, generator())
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_every_magnitude_of_the_config_is_used():
-    others = {"backend", "strength", "p", "each_p", "ps", "pipeline", "grid_steps", "tone_one_of"}
-    others |= {"randaugment_n", "randaugment_magnitude", "augmix", "augmix_jsd"}
+    others = {
+        "backend",
+        "strength",
+        "p",
+        "each_p",
+        "ps",
+        "groups",
+        "pipeline",
+        "fill",
+        "zoom_axes",
+        "grid_steps",
+    }
+    others |= {"cutout_holes", "cutout_fixed", "grid_mask_cells", "grid_mask_fixed"}
+    others |= {"autoaugment", "randaugment_n", "randaugment_magnitude", "augmix", "augmix_jsd"}
     assert set(augment.MAGNITUDES) == set(Augment.model_fields) - others == set(KNOBS)
     assert set(Chances.model_fields) == set(KNOBS)
-    assert set(AugmentParams.__slots__) == set(KNOBS) | {"chosen", "augmix"}
+    assert set(AugmentParams.__slots__) == set(KNOBS) | {"chosen", "augmix", "autoaugment"}
     assert set(RANDAUGMENT) < set(KNOBS)
 
 
@@ -115,7 +128,7 @@ def test_gamma_cutout_and_elastic_are_drawn_as_described():
     params = augment.draw(Augment(**KNOBS), DRAWS, 20, 30, generator())
     assert stats.kstest(params.gamma.log().numpy(), stats.uniform(-0.5, 1).cdf).pvalue > 0.001
     for column, high in enumerate((30, 20, 0.5 * 20)):
-        values = params.cutout[:, column].numpy()
+        values = params.cutout[:, 0, column].numpy()
         assert stats.kstest(values, stats.uniform(0, high).cdf).pvalue > 0.001
     assert stats.kstest(params.elastic[:, 0, 7].numpy(), stats.norm(0, 0.03).cdf).pvalue > 0.001
 
@@ -159,7 +172,14 @@ def test_grid_mask_is_drawn_as_described():
 def test_axes_and_knobs_are_drawn_independently():
     params = augment.draw(Augment(**KNOBS | {"noise": 0.0}), DRAWS, 28, 28, generator(), 3)
     columns = [params.rotate, *params.shift.T, *params.zoom.T, params.shear, params.brightness]
-    columns += [params.contrast, params.gamma, *params.cutout.T, params.hflip, params.vflip, *params.crop.T]
+    columns += [
+        params.contrast,
+        params.gamma,
+        *params.cutout[:, 0].T,
+        params.hflip,
+        params.vflip,
+        *params.crop.T,
+    ]
     columns += [*params.perspective.flatten(1).T, params.optical_distortion, params.saturation, params.hue]
     columns += [
         *params.grid_distortion[:, :, 2].T,
@@ -278,19 +298,110 @@ def test_randaugment_magnitude_stands_in_for_magnitudes_that_are_not_given():
     assert not any(augment.magnitudes(Augment()).values())
 
 
-def test_tone_one_of_takes_exactly_one_tone_each_as_often():
-    on = happened(Augment(**SURE, tone_one_of=True))
+TONES = ("brightness", "contrast", "gamma")
+
+
+def group(take: str, of: object, p: float = 1.0) -> dict[str, object]:
+    return {"groups": {"some": {"take": take, "p": p, "of": of}}}
+
+
+def test_a_group_that_takes_one_takes_each_as_often():
+    on = happened(Augment(**SURE, **group("one", TONES)))
     tones = torch.stack([on.pop(name) for name in TONES])
     assert (tones.sum(0) == 1).all()
     assert (tones.float().mean(1) - 1 / 3).abs().max() < share(DRAWS, 1 / 3)
     assert all(where.all() for where in on.values())
 
 
-def test_tone_one_of_is_one_of_the_n_operations():
-    on = happened(Augment(rotate=20, brightness=0.2, contrast=0.3, gamma=0.5, tone_one_of=True, randaugment_n=1,
-                          randaugment_magnitude=0))  # fmt: skip
-    assert (torch.stack(list(on.values())).sum(0) == 1).all()
+def test_a_group_takes_one_by_weight_with_its_own_probability():
+    weights = {"cutout": 1, "grid_mask": 3, "hue": 2}
+    on = happened(Augment(**SURE, each_p=0.5, **group("one", weights, 0.6)))
+    for name, weight in weights.items():
+        p = 0.6 * weight / 6
+        assert abs(on[name].float().mean() - p) < share(DRAWS, p), name
+    count = sum(on[name].int() for name in weights)
+    assert count.unique().tolist() == [0, 1]
+    assert torch.corrcoef(torch.stack([count, on["rotate"]]).float())[0, 1].abs() < 5 / math.sqrt(DRAWS)
     assert abs(on["rotate"].float().mean() - 0.5) < share(DRAWS, 0.5)
+
+
+def test_what_is_off_leaves_its_weight_to_the_rest_of_its_group():
+    on = happened(Augment(cutout=0.3, rotate=5, hue=0.1, **group("one", ["cutout", "hue"])), channels=1)
+    assert set(on) == {"cutout", "rotate"}
+    assert on["cutout"].all()
+
+
+def test_a_group_that_takes_all_throws_one_coin():
+    names = ("rotate", "shift", "zoom")
+    on = happened(Augment(**SURE, **group("all", names, 0.7)))
+    first, *others = (on.pop(name) for name in names)
+    assert abs(first.float().mean() - 0.7) < share(DRAWS, 0.7)
+    assert all(torch.equal(first, other) for other in others)
+    assert all(where.all() for where in on.values())
+
+
+def test_a_group_with_probability_0_is_off():
+    config = Augment(**SURE, **group("all", ["rotate", "zoom"], 0.0))
+    assert not {"rotate", "zoom"} & set(happened(config))
+    assert augment.is_identity(Augment(rotate=10, **group("one", ["rotate"], 0.0)))
+
+
+def test_a_group_that_takes_one_is_one_of_the_n_operations():
+    tones = {"brightness": 0.2, "contrast": 0.3, "gamma": 0.5}
+    one = group("one", TONES, 0.5)
+    on = happened(Augment(rotate=20, **tones, **one, randaugment_n=1, randaugment_magnitude=0))
+    assert (torch.stack(list(on.values())).sum(0) <= 1).all()
+    assert abs(on["rotate"].float().mean() - 0.5) < share(DRAWS, 0.5)
+    tone = sum(on[name].int() for name in TONES)
+    assert abs(tone.float().mean() - 0.25) < share(DRAWS, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("groups", "others", "words"),
+    [
+        ({"a": {"take": "one", "of": ["rotat"]}}, {}, "names rotat; operations are rotate, shift"),
+        ({"a": {"take": "one", "of": []}}, {}, "at least 1 item"),
+        ({"a": {"take": "one", "of": {"hue": 0}}}, {}, "greater than 0"),
+        ({"a": {"take": "all", "of": {"hue": 1, "blur": 2}}}, {}, "weights choose among operations"),
+        ({"a": {"take": "some", "of": ["hue"]}}, {}, "'one' or 'all'"),
+        ({"a": {"of": ["hue"]}}, {}, "take\n  Field required"),
+        ({n: {"take": "all", "of": ["hue"]} for n in "ab"}, {}, "hue is in two groups, a and b"),
+        ({"a": {"take": "all", "of": ["hue"]}}, {"ps": {"hue": 0.5}}, "leave it out of ps"),
+        ({"a": {"take": "all", "of": ["hue"]}}, {"randaugment_n": 2}, "group a takes all"),
+        ({"a": {"take": "all", "of": ["hue"]}}, {"augmix": 2}, "group a takes all"),
+    ],
+)
+def test_groups_that_mean_nothing_are_refused(groups, others, words):
+    with pytest.raises(ValidationError, match=words):
+        Augment(groups=groups, **others)
+
+
+# ── zoom, masks ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_zoom_of_both_axes_is_one_factor_and_of_each_two():
+    each, both = (
+        augment.draw(Augment(zoom=0.3, zoom_axes=axes), DRAWS, 28, 20, generator()).zoom
+        for axes in ("each", "both")
+    )
+    assert torch.equal(both[:, 0], both[:, 1])
+    assert stats.kstest(both[:, 0].numpy(), stats.uniform(0.7, 0.6).cdf).pvalue > 0.001
+    assert torch.corrcoef(each.T)[0, 1].abs() < 5 / math.sqrt(DRAWS)
+
+
+def test_masks_of_fixed_size_are_those_of_the_third_recipe():
+    """10 holes of 8 px at 128, and GridMask with 7 cells."""
+    config = Augment(cutout=8 / 128, cutout_holes=10, cutout_fixed=True)
+    holes = augment.draw(config, DRAWS, 128, 128, generator()).cutout
+    assert holes.shape == (DRAWS, 10, 3)
+    assert (holes[..., 2] == 8).all()
+    assert stats.kstest(holes[:, 4, 0].numpy(), stats.uniform(0, 128).cdf).pvalue > 0.001
+    assert torch.corrcoef(holes[:, :, :2].flatten(1).T).fill_diagonal_(0).abs().max() < 5 / math.sqrt(DRAWS)
+    config = Augment(grid_mask=0.5, grid_mask_cells=7, grid_mask_fixed=True)
+    unit, x, _, side = augment.draw(config, DRAWS, 128, 150, generator()).grid_mask.T
+    torch.testing.assert_close(unit, torch.full((DRAWS,), 128 / 7))
+    torch.testing.assert_close(side, torch.full((DRAWS,), 64 / 7))
+    assert stats.kstest(x.numpy(), stats.uniform(0, 128 / 7).cdf).pvalue > 0.001
 
 
 def test_augmix_draws_chains_of_one_to_three_operations_and_weights_that_sum_to_one():
@@ -326,3 +437,7 @@ def test_a_pipeline_does_not_go_with_choices_among_the_magnitudes():
         Augment(**pipeline, randaugment_n=2)
     with pytest.raises(ValidationError, match="backend: albumentations"):
         Augment(pipeline={"transform": {}})
+    with pytest.raises(ValidationError, match="fill and zoom_axes would have no effect"):
+        Augment(**pipeline, fill="nearest", zoom_axes="both")
+    with pytest.raises(ValidationError, match="groups would have no effect"):
+        Augment(**pipeline, **group("all", ["hue"]))

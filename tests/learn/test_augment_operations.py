@@ -58,7 +58,7 @@ def test_neutral_parameters_change_nothing():
         hue=nothing,
         gamma=torch.ones(4),
         noise=torch.zeros_like(images),
-        cutout=torch.tensor([[10.0, 10.0, 0.0]]).repeat(4, 1),
+        cutout=torch.tensor([10.0, 10.0, 0.0]).repeat(4, 2, 1),
         grid_mask=torch.tensor([[5.0, 1.0, 2.0, 0.0]]).repeat(4, 1),
     )
     torch.testing.assert_close(augment.apply(images, params), images, atol=2e-5, rtol=0)
@@ -163,6 +163,25 @@ def test_crop_is_a_window_of_the_padded_image():
     for i, (x, y) in enumerate(moves.int().tolist()):
         window = padded[i, :, 3 - y : 11 - y, 3 - x : 13 - x]
         torch.testing.assert_close(out[i], window, atol=2e-5, rtol=0)
+
+
+EDGES = {
+    "shift": torch.tensor([[0.3, -0.2]]),
+    "crop": torch.tensor([[3.0, -2.0]]),
+    "zoom": torch.tensor([[0.6, 0.7]]),
+    "rotate": torch.tensor([20.0]),
+    "shear": torch.tensor([20.0]),
+}
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_nearest_fill_is_the_same_map_of_the_image_with_its_border_repeated(name):
+    image, wide = noise(1, 2, 10, 10), 12
+    out = augment.apply(image, AugmentParams(**{name: EDGES[name]}), fill="nearest")
+    assert not torch.equal(out, augment.apply(image, AugmentParams(**{name: EDGES[name]})))
+    larger = EDGES[name] * (10 / (10 + 2 * wide) if name == "shift" else 1)
+    moved = augment.apply(F.pad(image, (wide,) * 4, mode="replicate"), AugmentParams(**{name: larger}))
+    torch.testing.assert_close(out, moved[..., wide:-wide, wide:-wide], atol=2e-5, rtol=0)
 
 
 MOVED = torch.tensor([[[0.1, 0.05], [-0.1, 0.1], [0.02, -0.13], [0.12, -0.04]]])
@@ -278,10 +297,22 @@ def test_strongest_gamma_keeps_black_and_white():
 
 def test_cutout_is_a_square_clipped_at_the_border():
     images = noise(2, 2, 10, 12) + 0.1
-    out = augment.apply(images, AugmentParams(cutout=torch.tensor([[6.0, 5.0, 4.0], [12.0, 0.0, 6.0]])))
+    squares = torch.tensor([[[6.0, 5.0, 4.0]], [[12.0, 0.0, 6.0]]])
+    out = augment.apply(images, AugmentParams(cutout=squares))
     expected = images.clone()
     expected[0, :, 3:7, 4:8] = 0
     expected[1, :, :3, 9:] = 0
+    assert torch.equal(out, expected)
+
+
+def test_several_squares_may_overlap_each_other_and_a_grid():
+    images = noise(1, 2, 10, 12) + 0.1
+    squares = torch.tensor([[[6.0, 5.0, 4.0], [7.0, 5.0, 4.0], [1.0, 9.0, 2.0]]])
+    out = augment.apply(images, AugmentParams(cutout=squares, grid_mask=torch.tensor([[10.0, 5, 4, 2]])))
+    expected = images.clone()
+    expected[0, :, 3:7, 4:9] = 0
+    expected[0, :, 8:10, :2] = 0
+    expected[0, :, 4:6, 5:7] = 0
     assert torch.equal(out, expected)
 
 

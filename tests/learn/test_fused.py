@@ -89,6 +89,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "one rate in an epoch": with_part(
         schedule={"name": "exponential", "factor": 0.5, "change_every": "epoch"}
     ),
+    "repeated channel": with_part(
+        train={**PLAIN["train"], "channels": "repeat", "normalize": "imagenet"},
+        model={"name": "lean_cnn", "width": 4, "depth": 1, "dropout": 0.2},
+    ),
     "contiguous": with_part(train={**PLAIN["train"], "layout": "contiguous"}),
 }
 

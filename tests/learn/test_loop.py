@@ -32,8 +32,8 @@ from tune_digits.learn.batches import batches
 from tune_digits.learn.centers import classifier_inputs, move_centers
 from tune_digits.learn.device import to_device
 from tune_digits.learn.ema import refresh_batchnorm, swa_begins
-from tune_digits.learn.fit import start_training
-from tune_digits.learn.models import NormalizeEach
+from tune_digits.learn.fit import fit, start_training
+from tune_digits.learn.models.normalize import NormalizeEach
 from tune_digits.learn.predict import predict_logits
 from tune_digits.learn.seeds import derive_seed
 from tune_digits.learn.state import TrainState
@@ -274,6 +274,18 @@ def test_saved_weights_bring_their_normalisation(normalize: str) -> None:
         "image": NormalizeEach()(scaled),
     }[normalize]
     torch.testing.assert_close(state.model.normalize(scaled), expected.float(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("normalize", ["dataset", {"mean": 0.3, "std": 0.2}, "image"])
+def test_a_repeated_channel_trains_as_three_equal_ones(normalize: object) -> None:
+    repeated = training({"train": {"normalize": normalize, "channels": "repeat"}})
+    config = config_of({"train": {"normalize": normalize}})
+    images = IMAGES.repeat(3, axis=1)
+    state = start_training(config, images, np.arange(TRAIN), K, 0, 0, CPU)
+    data = to_device(images, PROBA, TARGETS, CPU)
+    three = fit(state, config, data, torch.arange(TRAIN), torch.arange(TRAIN, len(IMAGES)), seed=0)
+    np.testing.assert_allclose(scores(repeated[1]), scores(three), rtol=1e-3)
+    assert repeated[0].model.network[0].in_channels == 3
 
 
 def test_layout_changes_results_by_rounding_alone() -> None:

@@ -5,11 +5,16 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+import torchvision
+from pydantic import ValidationError
 from torch import nn
 
 from tune_digits.config import Train, variants
 from tune_digits.config.model import DenseCnn, Keras8, LeanCnn, Model, SeCnn, SimpleM3, SimpleM5, SimpleM7
-from tune_digits.learn.models import MODELS, NORMALIZATIONS, Normalize, NormalizeEach, build_model
+from tune_digits.config.train import Named
+from tune_digits.errors import ConfigError
+from tune_digits.learn.models import MODELS, build_model
+from tune_digits.learn.models.normalize import IMAGENET, NORMALIZATIONS, Normalize, NormalizeEach
 
 KNOBS = {"width": 4, "bn_momentum": 0.3, "bn_eps": 2e-4}
 # the networks written here; those of other libraries are in test_model_libraries.py
@@ -113,7 +118,84 @@ def test_normalize_is_its_formula_and_saved_but_not_trained():
 
 
 def test_the_configuration_knows_the_normalisations() -> None:
-    assert set(get_args(Train.model_fields["normalize"].annotation)) == set(NORMALIZATIONS)
+    assert set(get_args(Named)) == set(NORMALIZATIONS)
+
+
+def prepared(train: dict, batch: torch.Tensor) -> torch.Tensor:
+    """What the network itself sees of a batch."""
+    model = build_model(
+        SMALL["lean_cnn"], batch.shape[1], 28, 28, 10, *STATS[batch.shape[1]], train=Train(**train)
+    )
+    seen = []
+    model.network.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    model.eval()(batch)
+    return seen[0]
+
+
+def test_given_numbers_are_normalised_by() -> None:
+    batch = images(3)
+    out = prepared({"normalize": {"mean": [0.1, 0.2, 0.3], "std": [0.5, 1, 2]}}, batch)
+    for channel, (mean, std) in enumerate(((0.1, 0.5), (0.2, 1), (0.3, 2))):
+        torch.testing.assert_close(out[:, channel], (batch[:, channel] - mean) / std)
+    torch.testing.assert_close(prepared({"normalize": {"mean": 0.5, "std": 0.2}}, batch), (batch - 0.5) / 0.2)
+
+
+def test_imagenet_s_numbers_are_those_of_torchvision_s_weights() -> None:
+    preset = torchvision.models.ResNet18_Weights.DEFAULT.transforms()
+    assert (tuple(preset.mean), tuple(preset.std)) == (IMAGENET.mean, IMAGENET.std)
+    batch = images(3)
+    torch.testing.assert_close(
+        prepared({"normalize": "imagenet"}, batch),
+        torchvision.transforms.functional.normalize(batch, preset.mean, preset.std),
+    )
+
+
+@pytest.mark.parametrize("normalize", ["none", "dataset", "image", "imagenet", {"mean": 0.3, "std": 0.2}])
+def test_a_repeated_channel_is_an_image_of_three_equal_ones(normalize) -> None:
+    grey = images(1)
+    seen = prepared({"normalize": normalize, "channels": "repeat"}, grey)
+    assert seen.shape == (len(grey), 3, 28, 28)
+    if normalize == "dataset":  # the statistics are those of the one channel
+        (mean,), (std,) = STATS[1]
+        normalize = {"mean": mean, "std": std}
+    torch.testing.assert_close(seen, prepared({"normalize": normalize}, grey.expand(-1, 3, -1, -1)))
+
+
+@pytest.mark.parametrize(
+    ("train", "channels", "words"),
+    [
+        ({"channels": "repeat"}, 3, "repeat makes three channels of one, but these images have 3"),
+        (
+            {"normalize": "imagenet"},
+            1,
+            r"imagenet has numbers for three channels, but these images have 1: set",
+        ),
+        ({"normalize": {"mean": [0.1, 0.2, 0.3], "std": 1}}, 1, "3 channels, but the network sees 1"),
+        (
+            {"normalize": {"mean": [0.1] * 2, "std": 1}, "channels": "repeat"},
+            1,
+            "2 channels, but the network sees 3",
+        ),
+    ],
+)
+def test_numbers_for_other_channels_are_refused(train, channels, words) -> None:
+    with pytest.raises(ConfigError, match=words):
+        prepared(train, images(channels))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ({"mean": [0.1, 0.2], "std": [1, 1, 1]}, "mean has 2 numbers and std 3"),
+        ({"mean": [], "std": 1}, "mean has 0 numbers"),
+        ({"mean": 0, "std": 0}, "greater than 0"),
+        ({"mean": 0}, "required"),
+        ({"mean": 0, "std": float("inf")}, "finite"),
+    ],
+)
+def test_numbers_that_cannot_be_normalised_by_are_refused(numbers, words) -> None:
+    with pytest.raises(ValidationError, match=words):
+        Train(normalize=numbers)
 
 
 def test_each_image_is_normalised_by_itself() -> None:

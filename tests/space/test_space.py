@@ -268,8 +268,3 @@ def test_flatten_keeps_values_that_are_mappings_and_other_libraries_trees() -> N
     rest = {"e": None, "augment.pipeline": pipeline}
     assert flatten(tree) == {"a.b": 1, "a.c.d": [1, 2], **rest}
     assert flatten(tree, ["a.c"]) == {"a.b": 1, "a.c": {"d": [1, 2]}, **rest}
-
-
-def test_another_librarys_tree_holds_no_domains() -> None:
-    augment = {"backend": "albumentations", "pipeline": {"choice": [1]}}
-    assert make_space({"augment": augment}, {}, [], "a.yaml").parameters() == {}

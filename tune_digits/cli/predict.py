@@ -21,7 +21,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=Path,
         required=True,
         metavar="PATH",
-        help="file or folder of any known form: a table with pixels or with paths of images, "
+        help="file, folder or zip file of any known form: a table with pixels or with paths of images, "
         "a folder of images, Parquet parts, IDX, NumPy",
     )
     add(

@@ -65,7 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
     add(
         "--data",
         metavar="PATH",
-        help="folder or training file (left out: that of the study file, else scikit-learn's digits)",
+        help="folder, training file or zip file (left out: that of the study file, else scikit-learn's digits)",
     )
     add("--trials", type=int, metavar="N", help="configurations to try")
     add("--epochs", type=int, metavar="N", help="passes over the training rows, per training")
@@ -128,7 +128,9 @@ def search(args: argparse.Namespace) -> int:
     study, run = load(args)
     if args.dry_run:
         from tune_digits.cli.summary import print_study
+        from tune_digits.tune.preflight import check_pipelines
 
+        check_pipelines(study)
         print_study(study, screen)
         return 0
     if study.data.path is None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from tune_digits.config.part import Fraction, Part, cite
+from tune_digits.config.part import Fraction, Part, Positive, cite
 
 Chance = Annotated[Fraction | None, Field(description="probability of this operation; null: each_p")]
 
@@ -36,13 +36,41 @@ class Chances(Part):
     grid_mask: Chance = None
 
 
+def _as_weights(value: Any) -> Any:
+    """A list of names stands for the same weight for each of them."""
+    return dict.fromkeys(value, 1.0) if isinstance(value, list | tuple) else value
+
+
+class Group(Part):
+    """Operations that are drawn together for each sample, instead of each one by itself."""
+
+    take: Literal["one", "all"] = Field(
+        description="one: one of the operations, drawn by weight; all: all of them or none"
+    )
+    p: Fraction = Field(1.0, description="probability that the group is applied to a sample")
+    of: Annotated[dict[str, Positive], BeforeValidator(_as_weights)] = Field(
+        min_length=1, description="the operations: a list, or a mapping from each of them to its weight"
+    )
+
+    @model_validator(mode="after")
+    def _members_exist(self) -> Group:
+        unknown = [name for name in self.of if name not in Chances.model_fields]
+        if unknown:
+            raise ValueError(
+                f"`of` names {', '.join(unknown)}; operations are {', '.join(Chances.model_fields)}"
+            )
+        if self.take == "all" and len(set(self.of.values())) > 1:
+            raise ValueError("weights choose among operations (`take: one`); `take: all` applies all of them")
+        return self
+
+
 class Augment(Part):
     """Random changes of the training images, drawn anew for each sample and epoch. An operation with a magnitude of 0
     is off.
 
     Within a magnitude the strength is drawn uniformly. The order of application is fixed: flips, crop, zoom, rotate,
     shear, shift, perspective, optical and grid distortion, elastic (all of these in one resampling of the image), then
-    blur, contrast, brightness, colour, gamma, noise, cutout, grid mask.
+    blur, AutoAugment, contrast, brightness, colour, gamma, noise, cutout, grid mask.
     """
 
     backend: Literal["batched", "albumentations"] = Field(
@@ -65,14 +93,27 @@ class Augment(Part):
         Chances(), description="probabilities of single operations instead of each_p, as in {rotate: 0.5}"
     )
 
+    groups: dict[str, Group] = Field(
+        {},
+        description="operations that are drawn together instead of by each_p, under any names, as in {masks: {take:"
+        " one, p: 0.2, of: {cutout: 1, grid_mask: 2}}, affine: {take: all, p: 0.9, of: [rotate, zoom]}}; one: by"
+        " weight one of those that are on; all: all of them or none; an operation is in one group at most",
+    )
+
+    fill: Literal["zero", "nearest"] = Field(
+        "zero",
+        description="what geometric operations, and crop's margin, show from outside the image: zero: black; nearest:"
+        " the pixel of the border that is nearest",
+    )
     rotate: float = Field(
         0.0, ge=0, le=180, description="degrees, counter-clockwise, uniform in -rotate..rotate"
     )
     shift: float = Field(
         0.0, ge=0, le=0.5, description="fraction of the side, uniform in -shift..shift, for each axis"
     )
-    zoom: float = Field(
-        0.0, ge=0, le=0.9, description="scale factor, uniform in 1-zoom..1+zoom, for each axis"
+    zoom: float = Field(0.0, ge=0, le=0.9, description="scale factor, uniform in 1-zoom..1+zoom")
+    zoom_axes: Literal["each", "both"] = Field(
+        "each", description="each: a zoom factor for each axis; both: one for both, which keeps proportions"
     )
     shear: float = Field(0.0, ge=0, le=60, description="degrees, horizontal, uniform in -shear..shear")
     elastic: float = Field(
@@ -107,7 +148,7 @@ class Augment(Part):
         0.0,
         ge=0,
         le=0.5,
-        description="black margin added on each side, as a fraction of the side rounded to whole pixels, before a"
+        description="margin (see fill) added on each side, as a fraction of the side rounded to whole pixels, before a"
         " random window of the image's size is cut out",
     )
     hflip: float = Field(
@@ -125,10 +166,6 @@ class Augment(Part):
     )
     gamma: float = Field(
         0.0, ge=0, le=2, description="pixels to the power of exp(u), u uniform in -gamma..gamma"
-    )
-    tone_one_of: bool = Field(
-        False,
-        description="true: each sample takes one of brightness, contrast and gamma instead of all three",
     )
     saturation: Fraction = Field(
         0.0,
@@ -156,11 +193,34 @@ class Augment(Part):
         description="side of a square that is set to 0, as a fraction of the shorter side, uniform in 0..cutout",
         json_schema_extra=cite("arXiv:1708.04552"),
     )
+    cutout_holes: int = Field(
+        1, ge=1, le=64, description="squares of cutout in an image, each drawn by itself"
+    )
+    cutout_fixed: bool = Field(
+        False, description="true: every square of cutout has the side cutout itself, as in the paper"
+    )
     grid_mask: Fraction = Field(
         0.0,
         description="GridMask: a grid of squares that are set to 0, their side as a fraction of the grid's unit,"
         " uniform in 0..grid_mask; the unit is 0.25 to 0.75 of the shorter side",
         json_schema_extra=cite("arXiv:2001.04086"),
+    )
+    grid_mask_cells: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="units of grid_mask's grid along the shorter side; null: the unit is drawn",
+    )
+    grid_mask_fixed: bool = Field(
+        False, description="true: the squares of grid_mask have the side grid_mask itself"
+    )
+
+    autoaugment: Literal["none", "imagenet", "cifar10", "svhn"] = Field(
+        "none",
+        description="AutoAugment: each sample takes one of the published policy's 25 pairs of operations, with their"
+        " published probabilities and magnitudes (neither strength nor each_p changes them); grey images have no colour"
+        " to change; only with `backend: batched`",
+        json_schema_extra=cite("arXiv:1805.09501"),
     )
 
     randaugment_n: int = Field(
@@ -196,7 +256,7 @@ class Augment(Part):
     pipeline: dict[str, Any] | None = Field(
         None,
         description="a pipeline as albumentations writes it (A.to_dict), which keeps uint8 and the shape; replaces all"
-        " magnitudes",
+        " magnitudes; domains may stand for any of its values",
     )
 
     @model_validator(mode="after")
@@ -210,4 +270,51 @@ class Augment(Part):
                 "randaugment_n and augmix choose among the magnitudes, which a pipeline replaces:"
                 " put A.SomeOf into the pipeline, or leave one of the two out"
             )
+        replaced = [name for name in _OF_OPERATIONS if getattr(self, name) != _default_of(name)]
+        if replaced:
+            raise ValueError(
+                f"{' and '.join(replaced)} would have no effect: a pipeline replaces all operations; say it in the"
+                " pipeline, as in A.OneOf or border_mode"
+            )
         return self
+
+    @model_validator(mode="after")
+    def _groups_are_apart(self) -> Augment:
+        seen: dict[str, str] = {}
+        for key, group in self.groups.items():
+            for name in group.of:
+                if name in seen:
+                    raise ValueError(f"{name} is in two groups, {seen[name]} and {key}")
+                if getattr(self.ps, name) is not None:
+                    raise ValueError(
+                        f"{name} is in the group {key}, whose p holds for it: leave it out of ps"
+                    )
+                seen[name] = key
+            if group.take == "all" and (self.randaugment_n or self.augmix):
+                raise ValueError(
+                    f"the group {key} takes all of its operations, but randaugment_n and augmix choose single ones:"
+                    " leave one of the two out"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _autoaugment_stands_alone(self) -> Augment:
+        if self.autoaugment == "none":
+            return self
+        if self.backend != "batched":
+            raise ValueError("autoaugment needs `backend: batched`")
+        if self.randaugment_n or self.augmix:
+            raise ValueError(
+                "autoaugment, randaugment_n and augmix are different ways to choose operations: use one of them"
+            )
+        return self
+
+
+# how the operations are made, without effect where there are none
+_OF_OPERATIONS = (
+    "groups", "fill", "zoom_axes", "cutout_holes", "cutout_fixed", "grid_mask_cells", "grid_mask_fixed",
+)  # fmt: skip
+
+
+def _default_of(name: str) -> Any:
+    return Augment.model_fields[name].default

@@ -2,11 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from tune_digits.config.part import BelowOne, Part, cite
+from tune_digits.config.part import BelowOne, Part, Positive, cite
+from tune_digits.errors import ConfigError
+
+
+def _as_tuple(value: Any) -> Any:
+    """One number stands for a list of one."""
+    return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+class GivenNumbers(Part):
+    """Fixed numbers that images are normalised by, on the scale 0..1."""
+
+    mean: Annotated[tuple[float, ...], BeforeValidator(_as_tuple)] = Field(
+        description="subtracted: a number for each channel, or one for all"
+    )
+    std: Annotated[tuple[Positive, ...], BeforeValidator(_as_tuple)] = Field(
+        description="divided by after that: a number for each channel, or one for all"
+    )
+
+    @model_validator(mode="after")
+    def _of_the_same_channels(self) -> GivenNumbers:
+        if not (self.mean and self.std) or len({len(self.mean), len(self.std)} - {1}) > 1:
+            raise ValueError(
+                f"mean has {len(self.mean)} numbers and std {len(self.std)}: give one for each channel, or one for all"
+            )
+        return self
+
+
+Named = Literal["none", "dataset", "image", "imagenet"]
+Normalization = Annotated[
+    Annotated[Named, Tag("name")] | Annotated[GivenNumbers, Tag("numbers")],
+    # without it a mistake in one form is reported as a mistake in both
+    Discriminator(lambda value: "numbers" if isinstance(value, dict | GivenNumbers) else "name"),
+]
 
 
 class Train(Part):
@@ -63,10 +96,17 @@ class Train(Part):
         " there",
         json_schema_extra=cite("arXiv:1704.00109"),
     )
-    normalize: Literal["none", "dataset", "image"] = Field(
+    normalize: Normalization = Field(
         "dataset",
         description="none: pixels in 0..1; dataset: minus the mean and divided by the standard deviation of the"
-        " training images, per channel; image: minus the mean and divided by the standard deviation of each image",
+        " training images, per channel; image: minus the mean and divided by the standard deviation of each image;"
+        " imagenet: the mean and standard deviation of ImageNet's three channels; {mean: 0.5, std: 0.25}: these"
+        " numbers, or lists with one for each channel",
+    )
+    channels: Literal["as_is", "repeat"] = Field(
+        "as_is",
+        description="repeat: the network sees the one channel of grey images three times, as networks trained on colour"
+        " images need it; augmentation and mixing still work on one",
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
@@ -85,3 +125,27 @@ class Train(Part):
         description="compile the network by torch.compile, which takes 10 s or more at the start: for long trainings"
         " on a GPU",
     )
+
+    def seen_channels(self, channels: int) -> int:
+        """How many channels a network sees of images with `channels`.
+
+        Raises ConfigError where such images cannot be repeated to three, or `normalize` has numbers for others.
+        """
+        repeat = self.channels == "repeat"
+        if repeat and channels != 1:
+            raise ConfigError(
+                f"train.channels: repeat makes three channels of one, but these images have {channels}: leave it out"
+            )
+        seen = 3 if repeat else channels
+        if self.normalize == "imagenet" and seen != 3:
+            raise ConfigError(
+                f"train.normalize: imagenet has numbers for three channels, but these images have {seen}: set "
+                "train.channels: repeat, or give numbers, such as {mean: 0.449, std: 0.226}, the means of ImageNet's"
+            )
+        if isinstance(self.normalize, GivenNumbers):
+            given = max(len(self.normalize.mean), len(self.normalize.std))
+            if given not in (1, seen):
+                raise ConfigError(
+                    f"train.normalize has numbers for {given} channels, but the network sees {seen}: give {seen} or one"
+                )
+        return seen

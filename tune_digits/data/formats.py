@@ -26,7 +26,8 @@ class _Auto(DataOptions):
     format: Literal["auto"] = "auto"
     path: str | None = Field(
         None,
-        description="folder or training file, or torchvision:NAME for a set on disk; none = scikit-learn's digits",
+        description="folder, training file or zip file, or torchvision:NAME for a set on disk; none = scikit-learn's"
+        " digits",
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import numpy as np
 from tune_digits.config import Cv
 from tune_digits.data import extra
 from tune_digits.data.dataset import Labelled, Target, Task
+from tune_digits.data.files.archive import as_folder
 from tune_digits.data.files.paths import readable, stem_of
 from tune_digits.data.files.progress import Listener, telling
 from tune_digits.data.formats import Auto, reading_alike, resolve
@@ -24,13 +27,13 @@ AS_IS = Auto()
 def load_task(data: DataOptions, cv: Cv, cache_dir: Path | None = None, each: Listener | None = None) -> Task:
     """Read what `data` names, with its extra sets; `cv.groups` says which samples belong together.
 
-    With no path it is scikit-learn's digits. `cache_dir` keeps parsed copies of large files (see
-    `files/cache.py`). `each(name of the file, fraction read 0..1)` is called while a large file is read. `data.subset`
-    is not applied here: the final training wants all rows.
+    With no path it is scikit-learn's digits; a zip archive is read as the folder that it holds. `cache_dir` keeps
+    parsed copies of large files (see `files/cache.py`) and what was unpacked. `each(name of the file, fraction read
+    0..1)` is called while a large file is read. `data.subset` is not applied here: the final training wants all rows.
 
     Raises DataError when a path is missing, of no known format, or its content is not what it should be.
     """
-    with telling(each), readable(Path(data.path or ".")):
+    with telling(each), readable(Path(data.path or ".")), _unpacked(data, cache_dir) as data:
         options = resolve(data)
         task = READERS[options.format].read(options, cache_dir)
         _refuse_one_class(task.train, data.path or options.format)
@@ -64,7 +67,7 @@ def load_unlabelled(
     transpose). Raises DataError as `load_task` does, and where the images cannot be read in that way.
     """
     path = Path(path)
-    with readable(path):
+    with readable(path), as_folder(path, cache_dir) as path:
         options = reading_alike(data, path)
         return READERS[options.format].read_unlabelled(path, shape, targets, options, cache_dir)
 
@@ -86,6 +89,17 @@ def load_labelled(
         return _read_alike(path, data, shape, targets, "the model was trained on", cache_dir)
 
 
+@contextmanager
+def _unpacked(data: DataOptions, cache_dir: Path | None) -> Iterator[DataOptions]:
+    """The options, with the folder that a zip archive holds in place of its path."""
+    if data.path is None:
+        yield data
+        return
+    path = Path(data.path).expanduser()
+    with as_folder(path, cache_dir) as folder:
+        yield data if folder == path else data.model_copy(update={"path": str(folder)})
+
+
 def _refuse_one_class(train: Labelled, path: str) -> None:
     for target, column in zip(train.targets, train.labels.T, strict=True):
         if len(target.classes) < 2 or column.min() == column.max():
@@ -105,8 +119,9 @@ def _read_alike(
     cache_dir: Path | None,
 ) -> Labelled:
     """Labelled images (C, H, W) `shape`, with the labels that `targets` has; `what` had that shape, for the message."""
-    own = reading_alike(options, path, channels=shape[0])
-    part = READERS[own.format].read(own, cache_dir).train
+    with as_folder(path, cache_dir) as folder:
+        own = reading_alike(options, folder, channels=shape[0])
+        part = READERS[own.format].read(own, cache_dir).train
     if part.images.shape[1:] != tuple(shape):
         own_size, size = ("x".join(map(str, (h, w, c))) for c, h, w in (part.images.shape[1:], shape))
         raise DataError(f"{path} has images of {own_size} pixels, but {what} {size}.")

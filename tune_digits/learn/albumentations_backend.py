@@ -5,7 +5,8 @@ Import this module only where the backend is asked for: albumentations takes sec
 The operations mean here what they mean in `augment/`; transforms that differ in albumentations are adapted in
 `albumentations_transforms.py`. For albumentations' own behaviour there is `augment.pipeline`. Between transforms an
 image is uint8 and therefore rounded, and each geometric transform samples again, where the other backend samples once:
-rotate, shift, zoom and shear are one A.Affine as long as all of them are always applied together.
+rotate, shift, zoom and shear are one A.Affine where all of them are always applied together, or in one group that
+takes all.
 On small images threads gain nothing: most of the time goes into albumentations' Python code, under Python's one lock.
 """
 
@@ -15,7 +16,7 @@ import math
 import os
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -37,16 +38,18 @@ from tune_digits.learn.albumentations_transforms import (
     Cutout,
     EvenGridDistortion,
     GridMask,
+    Grouped,
     LinearHue,
     LogGamma,
     SmoothElastic,
     SubpixelAffine,
     WhiteNoise,
 )
-from tune_digits.learn.augment.magnitudes import TONES, crop_margin, is_identity, magnitudes, probability
+from tune_digits.learn.augment.magnitudes import crop_margin, is_identity, magnitudes, probability
 
 CHUNK = 64  # images per task and per seed; a constant, so that results do not depend on the number of workers
-AFFINE = ("rotate", "shift", "zoom", "shear")
+AFFINE = ("zoom", "rotate", "shear", "shift")  # in the order of application
+BORDERS = {"zero": cv2.BORDER_CONSTANT, "nearest": cv2.BORDER_REPLICATE}  # augment.fill -> OpenCV's border
 
 
 def build_pipeline(config: Augment, height: int, width: int, channels: int = 3) -> A.Compose:
@@ -55,121 +58,134 @@ def build_pipeline(config: Augment, height: int, width: int, channels: int = 3) 
     `config.p` also holds for a given pipeline. Raises ConfigError if that pipeline cannot be built.
     """
     if config.pipeline is not None:
-        return A.Compose([_deserialize(config.pipeline)], p=config.p)
-    transforms = _transforms(config, height, width, channels)
+        return A.Compose([read_pipeline(config.pipeline)], p=config.p)
+    named = _transforms(config, height, width, channels)
+    transforms, groups = list(named.values()), _groups(config, list(named))
     if config.augmix and transforms:
-        return A.Compose([AugMix(transforms, config.augmix, config.randaugment_n)], p=config.p)
+        return A.Compose([AugMix(transforms, config.augmix, config.randaugment_n, groups)], p=config.p)
+    if groups:
+        return A.Compose([Grouped(transforms, groups, config.randaugment_n)], p=config.p)
     if 0 < config.randaugment_n < len(transforms):
         return A.Compose([A.SomeOf(transforms, n=config.randaugment_n)], p=config.p)
     return A.Compose(transforms, p=config.p)
 
 
-def _transforms(config: Augment, height: int, width: int, channels: int) -> list[Any]:
-    """The operations that are on, in the order of application."""
+def read_pipeline(pipeline: dict[str, Any]) -> Any:
+    """A.from_dict, with its warnings (a misspelt argument, a missing p) as errors. Raises ConfigError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            warnings.filterwarnings("ignore", message=".*is a special case of Affine")  # old but sound
+            return A.from_dict(pipeline)
+    except KeyError as error:
+        raise ConfigError(
+            f"augment.pipeline has no key, or albumentations {A.__version__} no transform, {error}."
+            " Write the pipeline with albumentations.to_dict(...)."
+        ) from error
+    except Exception as error:  # any transform may raise anything
+        raise ConfigError(f"augment.pipeline cannot be built: {error}") from error
+
+
+def _groups(config: Augment, names: list[str]) -> list[dict[str, Any]]:
+    """The groups that have any of these transforms, as `Grouped` takes them."""
+    found = []
+    for group in config.groups.values():
+        members = [i for i, name in enumerate(names) if name in group.of]
+        if members:
+            weights = [group.of[names[i]] for i in members]
+            found.append({"take": group.take, "p": group.p, "members": members, "weights": weights})
+    return found
+
+
+def _transforms(config: Augment, height: int, width: int, channels: int) -> dict[str, Any]:
+    """The operations that are on by name, in the order of application; what is one A.Affine under the first's name."""
     m = magnitudes(config, channels)
     chance = {name: probability(config, name) for name in m}
     side = min(height, width)
-    found: list[Any] = []
+    border = BORDERS[config.fill]
+    found: dict[str, Any] = {}
     if m["hflip"]:
-        found.append(A.HorizontalFlip(p=m["hflip"] * chance["hflip"]))
+        found["hflip"] = A.HorizontalFlip(p=m["hflip"] * chance["hflip"])
     if m["vflip"]:
-        found.append(A.VerticalFlip(p=m["vflip"] * chance["vflip"]))
+        found["vflip"] = A.VerticalFlip(p=m["vflip"] * chance["vflip"])
     if m["crop"]:
         down, right = crop_margin(m["crop"], height, width)
-        crop = [A.Pad((right, down, right, down), p=1), A.RandomCrop(height, width, p=1)]
-        found.append(A.Sequential(crop, p=chance["crop"]))
-    found += _affine(config, m, chance)
+        pad = A.Pad((right, down, right, down), border_mode=border, p=1)
+        found["crop"] = A.Sequential([pad, A.RandomCrop(height, width, p=1)], p=chance["crop"])
+    found |= _affine(config, m, chance)
     if m["perspective"]:
-        found.append(CornerPerspective(scale=(0, m["perspective"]), p=chance["perspective"]))
+        found["perspective"] = CornerPerspective(
+            scale=(0, m["perspective"]), border_mode=border, p=chance["perspective"]
+        )
     if m["optical_distortion"]:
-        limit = _about(0, m["optical_distortion"])
-        found.append(CentredLens(distort_limit=limit, p=chance["optical_distortion"]))
+        found["optical_distortion"] = CentredLens(
+            distort_limit=_about(0, m["optical_distortion"]),
+            border_mode=border,
+            p=chance["optical_distortion"],
+        )
     if m["grid_distortion"]:
-        limit, steps = _about(0, m["grid_distortion"]), config.grid_steps
-        found.append(EvenGridDistortion(steps, distort_limit=limit, p=chance["grid_distortion"]))
+        found["grid_distortion"] = EvenGridDistortion(
+            config.grid_steps,
+            distort_limit=_about(0, m["grid_distortion"]),
+            border_mode=border,
+            p=chance["grid_distortion"],
+        )
     if m["elastic"]:
-        found.append(SmoothElastic(alpha=m["elastic"] * side, p=chance["elastic"]))
+        found["elastic"] = SmoothElastic(alpha=m["elastic"] * side, border_mode=border, p=chance["elastic"])
     if m["blur"]:
-        found.append(A.GaussianBlur(blur_limit=0, sigma_limit=(1e-3, m["blur"] * side), p=chance["blur"]))
-    tones = _tones(m, chance)
-    if config.tone_one_of and len(tones) > 1:
-        # not A.OneOf: it takes the probabilities for weights
-        found.append(A.SomeOf(list(tones.values()), n=1))
-        tones = {}
-    found += [tones[name] for name in ("brightness", "contrast") if name in tones]
-    if m["saturation"]:
-        found.append(
-            A.ColorJitter(
-                saturation=_about(1, m["saturation"]), **_still("saturation"), p=chance["saturation"]
-            )
-        )
-    if m["hue"]:
-        found.append(LinearHue(limit=m["hue"], p=chance["hue"]))
-    if "gamma" in tones:
-        found.append(tones["gamma"])
-    if m["noise"]:
-        found.append(WhiteNoise(std_range=(0, m["noise"]), p=chance["noise"]))
-    if m["cutout"]:
-        found.append(Cutout(size=m["cutout"] * side, p=chance["cutout"]))
-    if m["grid_mask"]:
-        found.append(GridMask(side=m["grid_mask"], p=chance["grid_mask"]))
-    return found
-
-
-def _affine(config: Augment, m: dict[str, float], chance: dict[str, float]) -> list[A.Affine]:
-    """One transform, or one for each operation where they are not always applied together."""
-    on = [name for name in AFFINE if m[name]]
-    together = not (config.randaugment_n or config.augmix) and all(chance[name] == 1 for name in on)
-    if together:
-        groups = [on] if on else []
-    else:
-        groups = [[name] for name in ("zoom", "rotate", "shear", "shift") if name in on]
-    found = []
-    for names in groups:
-        by = {name: m[name] if name in names else 0.0 for name in AFFINE}
-        zoom, shift = _about(1, by["zoom"]), _about(0, by["shift"])
-        found.append(
-            SubpixelAffine(
-                scale={"x": zoom, "y": zoom},
-                rotate=_about(0, by["rotate"]),
-                shear={"x": _about(0, by["shear"]), "y": (0.0, 0.0)},
-                translate_percent={"x": shift, "y": shift},
-                p=1 if together else chance[names[0]],
-            )
-        )
-    return found
-
-
-def _tones(m: dict[str, float], chance: dict[str, float]) -> dict[str, A.BasicTransform]:
-    """Those of brightness, contrast and gamma that are on."""
-    made: dict[str, Callable[[], Any]] = {
+        found["blur"] = A.GaussianBlur(blur_limit=0, sigma_limit=(1e-3, m["blur"] * side), p=chance["blur"])
+    if m["brightness"]:
         # by_max: of the full range, and not of the image's mean
-        "brightness": lambda: A.RandomBrightnessContrast(
+        found["brightness"] = A.RandomBrightnessContrast(
             brightness_limit=_about(0, m["brightness"]),
             contrast_limit=(0, 0),
             brightness_by_max=True,
             p=chance["brightness"],
-        ),
+        )
+    for name in ("contrast", "saturation"):
         # ColorJitter's contrast is about the mean of the image, RandomBrightnessContrast's about 0
-        "contrast": lambda: A.ColorJitter(
-            contrast=_about(1, m["contrast"]), **_still("contrast"), p=chance["contrast"]
-        ),
-        "gamma": lambda: LogGamma(
-            gamma_limit=(100 * math.exp(-m["gamma"]), 100 * math.exp(m["gamma"])), p=chance["gamma"]
-        ),
-    }
-    return {name: made[name]() for name in TONES if m[name]}
+        if m[name]:
+            still = {"brightness": (1, 1), "contrast": (1, 1), "saturation": (1, 1), "hue": (0, 0)}
+            found[name] = A.ColorJitter(**still | {name: _about(1, m[name])}, p=chance[name])
+    if m["hue"]:
+        found["hue"] = LinearHue(limit=m["hue"], p=chance["hue"])
+    if m["gamma"]:
+        limits = 100 * math.exp(-m["gamma"]), 100 * math.exp(m["gamma"])
+        found["gamma"] = LogGamma(gamma_limit=limits, p=chance["gamma"])
+    if m["noise"]:
+        found["noise"] = WhiteNoise(std_range=(0, m["noise"]), p=chance["noise"])
+    if m["cutout"]:
+        found["cutout"] = Cutout(
+            m["cutout"] * side, config.cutout_holes, config.cutout_fixed, p=chance["cutout"]
+        )
+    if m["grid_mask"]:
+        found["grid_mask"] = GridMask(
+            m["grid_mask"], config.grid_mask_cells, config.grid_mask_fixed, p=chance["grid_mask"]
+        )
+    return found
 
 
-def _still(changed: str) -> dict[str, tuple[float, float]]:
-    """The limits of ColorJitter that leave everything but `changed` as it is."""
-    still: dict[str, tuple[float, float]] = {
-        "brightness": (1, 1),
-        "contrast": (1, 1),
-        "saturation": (1, 1),
-        "hue": (0, 0),
-    }
-    return {name: limits for name, limits in still.items() if name != changed}
+def _affine(config: Augment, m: dict[str, float], chance: dict[str, float]) -> dict[str, A.Affine]:
+    """One transform, or one for each operation where they are not always applied together."""
+    on = [name for name in AFFINE if m[name]]
+    homes = {next((key for key, g in config.groups.items() if name in g.of), None) for name in on}
+    one_home = len(homes) == 1 and all(home is None or config.groups[home].take == "all" for home in homes)
+    certain = not (config.randaugment_n or config.augmix) and all(chance[name] == 1 for name in on)
+    groups = [on] if one_home and certain else [[name] for name in on]
+    found = {}
+    for names in groups:
+        by = {name: m[name] if name in names else 0.0 for name in AFFINE}
+        zoom, shift = _about(1, by["zoom"]), _about(0, by["shift"])
+        found[names[0]] = SubpixelAffine(
+            scale=zoom if config.zoom_axes == "both" else {"x": zoom, "y": zoom},
+            keep_ratio=config.zoom_axes == "both",
+            rotate=_about(0, by["rotate"]),
+            shear={"x": _about(0, by["shear"]), "y": (0.0, 0.0)},
+            translate_percent={"x": shift, "y": shift},
+            border_mode=BORDERS[config.fill],
+            p=chance[names[0]],
+        )
+    return found
 
 
 def check_pipeline(config: Augment, channels: int, height: int, width: int) -> None:
@@ -249,22 +265,6 @@ class _Augmented(Dataset[np.ndarray]):
 
 def _about(centre: float, magnitude: float) -> tuple[float, float]:
     return centre - magnitude, centre + magnitude
-
-
-def _deserialize(pipeline: dict[str, Any]) -> Any:
-    """A.from_dict, with its warnings (a misspelt argument, a missing p) as errors."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)
-            warnings.filterwarnings("ignore", message=".*is a special case of Affine")  # old but sound
-            return A.from_dict(pipeline)
-    except KeyError as error:
-        raise ConfigError(
-            f"augment.pipeline has no key, or albumentations {A.__version__} no transform, {error}."
-            " Write the pipeline with albumentations.to_dict(...)."
-        ) from error
-    except Exception as error:  # any transform may raise anything
-        raise ConfigError(f"augment.pipeline cannot be built: {error}") from error
 
 
 def _nodes(node: Any) -> list[Any]:

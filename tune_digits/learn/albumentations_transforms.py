@@ -12,6 +12,7 @@ CoarseDropout     draws the two sides separately and keeps its holes entirely in
 GridDropout       draws whole pixels and has a fixed fraction of squares
 ColorJitter       rotates the hue in HSV, in steps of 2 degrees
 AugMix            is no longer included
+OneOf, SomeOf     take the probabilities for weights, and apply what they choose in one place of the order
 """
 
 from __future__ import annotations
@@ -132,36 +133,49 @@ class WhiteNoise(A.GaussNoise):
 
 
 class Cutout(A.ImageOnlyTransform):
-    """Set to 0 a square with its centre anywhere in the image and a side uniform in 0..size pixels."""
+    """Set to 0 `holes` squares with their centres anywhere in the image.
 
-    def __init__(self, size: float = 8, p: float = 0.5):
+    Sides are uniform in 0..size pixels, or with `fixed` all `size`.
+    """
+
+    def __init__(self, size: float = 8, holes: int = 1, fixed: bool = False, p: float = 0.5):
         super().__init__(p=p)
-        self.size = size
+        self.size, self.holes, self.fixed = size, holes, fixed
 
     def get_params_dependent_on_data(self, params: Params, data: Params) -> Params:
-        half = self.py_random.uniform(0, self.size) / 2
-        centres = [self.py_random.uniform(0, side) for side in params["shape"][:2]]
-        # a pixel belongs to the square if its centre does
-        return {"box": [(_pixel(c - half), _pixel(c + half)) for c in centres]}
+        return {"boxes": [self._box(params["shape"][:2]) for _ in range(self.holes)]}
 
-    def apply(self, img: np.ndarray, box: list[tuple[int, int]], **params: Any) -> np.ndarray:
-        (top, bottom), (left, right) = box
+    def _box(self, shape: tuple[int, int]) -> list[tuple[int, int]]:
+        half = (self.size if self.fixed else self.py_random.uniform(0, self.size)) / 2
+        centres = [self.py_random.uniform(0, side) for side in shape]
+        # a pixel belongs to the square if its centre does
+        return [(_pixel(c - half), _pixel(c + half)) for c in centres]
+
+    def apply(self, img: np.ndarray, boxes: list[list[tuple[int, int]]], **params: Any) -> np.ndarray:
         img = img.copy()
-        img[top:bottom, left:right] = 0
+        for (top, bottom), (left, right) in boxes:
+            img[top:bottom, left:right] = 0
         return img
 
 
 class GridMask(A.ImageOnlyTransform):
-    """Set to 0 the squares of a grid, with sides of up to the fraction `side` of the grid's unit (arXiv:2001.04086)."""
+    """Set to 0 the squares of a grid, one in each of its units (arXiv:2001.04086).
 
-    def __init__(self, side: float = 0.5, p: float = 0.5):
+    Their sides are up to the fraction `side` of the unit, or with `fixed` that fraction. There are `cells` units along
+    the shorter side of the image; None: the unit is drawn.
+    """
+
+    def __init__(self, side: float = 0.5, cells: int | None = None, fixed: bool = False, p: float = 0.5):
         super().__init__(p=p)
-        self.side = side
+        self.side, self.cells, self.fixed = side, cells, fixed
 
     def get_params_dependent_on_data(self, params: Params, data: Params) -> Params:
         shape = params["shape"][:2]
-        unit = self.py_random.uniform(*(fraction * min(shape) for fraction in GRID_MASK_UNIT))
-        side = self.py_random.uniform(0, self.side) * unit
+        if self.cells is None:
+            unit = self.py_random.uniform(*(fraction * min(shape) for fraction in GRID_MASK_UNIT))
+        else:
+            unit = min(shape) / self.cells
+        side = (self.side if self.fixed else self.py_random.uniform(0, self.side)) * unit
         starts = [self.py_random.uniform(0, unit) for _ in shape]
         pairs = zip(shape, starts, strict=True)
         rows, columns = (np.mod(np.arange(length) + 0.5 - start, unit) < side for length, start in pairs)
@@ -172,32 +186,77 @@ class GridMask(A.ImageOnlyTransform):
         return kept
 
 
+class Grouped(A.BaseCompose):
+    """Transforms in their order, some of which are drawn together.
+
+    groups: each {take: one | all, p: its probability, members: indices of transforms, weights: of its members}. n: how
+    many transforms are chosen, a group that takes one being one; 0: all.
+    """
+
+    def __init__(self, transforms: list[Any], groups: list[Params], n: int = 0, p: float = 1):
+        super().__init__(transforms, p)
+        self.groups = groups
+        self.n = n
+
+    def __call__(self, *args: Any, force_apply: bool = False, **data: Any) -> dict[str, Any]:
+        for i in _drawn(self.random_generator, len(self.transforms), self.groups, self.n or None):
+            data = self.transforms[i](**data)
+        return data
+
+    def to_dict_private(self) -> dict[str, Any]:
+        return {**super().to_dict_private(), "groups": self.groups, "n": self.n}
+
+
 class AugMix(A.BaseCompose):
     """The image mixed with chains of n transforms each, or of 1 to 3 where n is 0 (arXiv:1912.02781).
 
     Weights are drawn as in `augment.draw`: from a flat Dirichlet distribution among the chains, uniformly between them
-    and the image.
+    and the image. groups: as in `Grouped`.
     """
 
-    def __init__(self, transforms: list[Any], chains: int = 3, n: int = 0, p: float = 1):
+    def __init__(
+        self,
+        transforms: list[Any],
+        chains: int = 3,
+        n: int = 0,
+        groups: list[Params] | None = None,
+        p: float = 1,
+    ):
         super().__init__(transforms, p)
         self.chains = chains
         self.n = n
+        self.groups = groups or []
 
     def __call__(self, *args: Any, force_apply: bool = False, **data: Any) -> dict[str, Any]:
         image, rng = data["image"], self.random_generator
         m, parts = rng.random(), rng.exponential(size=self.chains)
         mixed = (1 - m) * image
         for weight in m * parts / parts.sum():
-            depth = min(self.n or rng.integers(1, AUGMIX_DEPTH + 1), len(self.transforms))
             chain = {"image": image}
-            for i in np.sort(rng.choice(len(self.transforms), depth, replace=False)):
+            depth = self.n or int(rng.integers(1, AUGMIX_DEPTH + 1))
+            for i in _drawn(rng, len(self.transforms), self.groups, depth):
                 chain = self.transforms[i](**chain)
             mixed += weight * chain["image"]
         return {**data, "image": np.rint(mixed).astype(np.uint8)}
 
     def to_dict_private(self) -> dict[str, Any]:
-        return {**super().to_dict_private(), "chains": self.chains, "n": self.n}
+        return {**super().to_dict_private(), "chains": self.chains, "n": self.n, "groups": self.groups}
+
+
+def _drawn(rng: np.random.Generator, count: int, groups: list[Params], depth: int | None) -> list[int]:
+    """The indices of the transforms, of `count`, that are applied to an image, in order. depth: how many are chosen."""
+    left = list(range(count))
+    for group in groups:
+        if group["take"] == "one":
+            weights = np.array(group["weights"])
+            winner = rng.choice(group["members"], p=weights / weights.sum())
+            left = [i for i in left if i == winner or i not in group["members"]]
+    if depth is not None:
+        left = sorted(rng.choice(left, min(depth, len(left)), replace=False).tolist())
+    for group in groups:
+        if rng.random() >= group["p"]:
+            left = [i for i in left if i not in group["members"]]
+    return left
 
 
 @lru_cache(maxsize=8)

@@ -103,7 +103,7 @@ def create_state(
             classes,
             mean,
             std,
-            normalize=config.train.normalize,
+            train=config.train,
             weights=weights,
         )
     model.to(device).to(memory_format=memory_format(config.train.layout))

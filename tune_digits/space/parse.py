@@ -8,7 +8,7 @@ from typing import Any
 from tune_digits.config import TrialConfig
 from tune_digits.errors import ConfigError
 from tune_digits.space.domains import DOMAINS, parse_domain
-from tune_digits.space.tree import OPAQUE, OneOf, Path
+from tune_digits.space.tree import PIPELINE, OneOf, Path
 from tune_digits.validate import did_you_mean
 
 
@@ -34,7 +34,10 @@ def parse_tree(raw: Any, where: str, flags: Mapping[str, str]) -> dict[str, Any]
 
 
 def _parse(raw: Any, where: str, flags: Mapping[str, str], path: Path = ()) -> Any:
-    if not isinstance(raw, dict) or path in OPAQUE:
+    if isinstance(raw, list) and path[: len(PIPELINE)] == PIPELINE:
+        items = enumerate(raw)
+        return [_parse(item, f"{where}[{i}]", flags, (*path, str(i))) for i, item in items]
+    if not isinstance(raw, dict):
         return raw
     if len(raw) == 1:
         ((key, value),) = raw.items()

@@ -33,7 +33,9 @@ def complete(tree: dict[str, Any], point: Mapping[str, Any]) -> tuple[dict[str, 
     labels, chosen, leaves = _choose_branches(tree, point)
 
     def value_of(leaf: _Leaf) -> Any:
-        return leaf.node.nearest(point.get(leaf.key, _default(leaf.path, _name_beside(leaf, chosen, point))))
+        # no deeper key has a default
+        default = _default(leaf.path, _name_beside(leaf, chosen, point)) if len(leaf.path) == 2 else None
+        return leaf.node.nearest(point.get(leaf.key, default))
 
     values = {leaf.path: value_of(leaf) for leaf in leaves.values()}
     params = {leaf.name: leaf.node.label(values[leaf.path]) for leaf in leaves.values()}

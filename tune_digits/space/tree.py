@@ -1,6 +1,7 @@
 """The tree of a space, and the ways to walk it.
 
-A tree is TrialConfig's, as mappings; a leaf is a constant or a Domain, and a mapping may be replaced by a OneOf.
+A tree is TrialConfig's, as mappings; a leaf is a constant or a Domain, and a mapping may be replaced by a OneOf. Lists
+are constants, except in a pipeline of albumentations: there each item is a node too, and its number is its key.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, TypeAlias
 from tune_digits.space.domains import Domain
 
 Path: TypeAlias = tuple[str, ...]
-OPAQUE: frozenset[Path] = frozenset({("augment", "pipeline")})  # another library's tree: holds no domains
+PIPELINE: Path = ("augment", "pipeline")  # another library's tree, in whose lists there may be domains
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ def build(tree: Any, pick: Pick, path: Path = (), name: str = "") -> Any:
         return build(tree.branch(label), pick, path, f"{name}.{label}")
     if isinstance(tree, dict):
         return {k: build(v, pick, (*path, k), f"{name}.{k}" if name else k) for k, v in tree.items()}
+    if isinstance(tree, list):
+        return [build(v, pick, (*path, str(i)), f"{name}.{i}") for i, v in enumerate(tree)]
     return tree
 
 
@@ -93,13 +96,16 @@ def parameters(
         yield choice
         for label in tree.labels:
             yield from parameters(tree.branch(label), path, f"{name}.{label}", {**inside, choice.name: label})
-    elif isinstance(tree, dict):
-        for key, value in tree.items():
+    elif isinstance(tree, dict | list):
+        for key, value in tree.items() if isinstance(tree, dict) else _numbered(tree):
             yield from parameters(value, (*path, key), f"{name}.{key}" if name else key, inside)
 
 
 def flatten(tree: Mapping[str, Any], whole: Collection[str] = (), prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one mapping with dotted keys. whole: keys whose mappings are values, and stay as they are.
+    """Nested mappings as one mapping with dotted keys.
+
+    whole: keys whose mappings are values, and stay as they are. So does a pipeline of albumentations, unless there is
+    one of `whole` inside it.
 
     >>> flatten({"optimizer": {"name": "sgd", "lr": 1}})
     {'optimizer.name': 'sgd', 'optimizer.lr': 1}
@@ -107,8 +113,17 @@ def flatten(tree: Mapping[str, Any], whole: Collection[str] = (), prefix: str = 
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and name not in whole and tuple(name.split(".")) not in OPAQUE:
+        looked_into = any(other.startswith(f"{name}.") for other in whole)
+        if isinstance(value, list) and looked_into:
+            value = dict(_numbered(value))
+        kept = name in whole or (name == ".".join(PIPELINE) and not looked_into)
+        if isinstance(value, Mapping) and not kept:
             flat |= flatten(value, whole, f"{name}.")
         else:
             flat[name] = value
     return flat
+
+
+def _numbered(items: list[Any]) -> Iterator[tuple[str, Any]]:
+    """The items of a list with the keys that they have in a path."""
+    return ((str(i), item) for i, item in enumerate(items))

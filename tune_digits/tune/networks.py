@@ -38,7 +38,7 @@ def load_network(
         width,
         classes,
         *blank,
-        normalize=config.train.normalize,
+        train=config.train,
     )
     try:
         model.load_state_dict(tensors)

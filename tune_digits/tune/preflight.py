@@ -11,6 +11,7 @@ from tune_digits.data.folds.split import Fold
 from tune_digits.errors import ConfigError
 from tune_digits.learn.loss_checks import check_heads
 from tune_digits.learn.metrics import metric_of
+from tune_digits.space.tree import flatten
 from tune_digits.study import Study
 from tune_digits.tune.initial_weights import initial_weights_file, read_initial_weights
 from tune_digits.tune.sources import check_sources
@@ -26,7 +27,7 @@ def preflight(study: Study, task: Task, folds: Sequence[Fold]) -> list[str]:
     check_fold_numbers(study, len(folds))
     configs = list(study.space.ends())
     check_batches(configs, folds)
-    check_augmentation(configs, task)
+    check_augmentation([*configs, *given_points(study)], task)
     check_losses(study, configs, task)
     said = check_models(configs, task, study.search.fold)
     used = {study.search.fold, *range(study.confirm.folds or len(folds))}
@@ -52,10 +53,43 @@ def check_batches(configs: Sequence[TrialConfig], folds: Sequence[Fold]) -> None
             )
 
 
-def check_augmentation(configs: Sequence[TrialConfig], task: Task) -> None:
-    """Refuse an albumentations pipeline that cannot work on these images."""
+def given_points(study: Study) -> list[TrialConfig]:
+    """The configurations of the baseline and the start points."""
+    points = (study.space.baseline, *study.space.start)
+    return [TrialConfig.model_validate(study.space.point(point)[1]) for point in points]
+
+
+def check_pipelines(study: Study) -> None:
+    """Refuse a pipeline of albumentations that cannot be built, at any end of its domains or given point.
+
+    Needs no data. Raises ConfigError with the searched values.
+    """
     seen = []
+    searched = [key for key in study.space.searched() if key.startswith("augment.pipeline")]
+    for config in [*study.space.ends(), *given_points(study)]:
+        pipeline = config.augment.pipeline
+        if pipeline is None or pipeline in seen:
+            continue
+        from tune_digits.learn.albumentations_backend import read_pipeline
+
+        seen.append(pipeline)
+        try:
+            read_pipeline(pipeline)
+        except ConfigError as error:
+            values = flatten({"augment": {"pipeline": pipeline}}, searched)
+            shown = ", ".join(f"{key} {values[key]}" for key in searched if key in values)
+            raise ConfigError(f"{error}" + (f" (with {shown})" if shown else "")) from None
+
+
+def check_augmentation(configs: Sequence[TrialConfig], task: Task) -> None:
+    """Refuse an albumentations pipeline, and a policy of AutoAugment, that cannot work on these images."""
+    seen = []
+    channels = task.train.images.shape[1]
     for augment in (config.augment for config in configs):
+        if augment.autoaugment != "none" and channels not in (1, 3):
+            raise ConfigError(
+                f"augment.autoaugment needs grey or colour images, and these have {channels} channels"
+            )
         if augment.backend == "albumentations" and augment not in seen:
             from tune_digits.learn.albumentations_backend import check_pipeline
 
@@ -72,24 +106,26 @@ def check_losses(study: Study, configs: Sequence[TrialConfig], task: Task) -> No
 
 
 def check_models(configs: Sequence[TrialConfig], task: Task, fold: int) -> list[str]:
-    """Refuse a network that cannot be made for these images, or started from the given weights.
+    """Refuse a network that cannot be made for these images, or started from the given weights, and a normalisation
+    for other channels than these images have.
+
 
     fold: whose weights stand for those of all, where each has its own. Returns what was taken from the given weights,
     a line for each network.
     """
     # these fields make no network fail; zero_last needs residual blocks
     harmless = SHAPE_NEUTRAL - STARTS - {"bn_gamma_init"}
-    models = {config.model.without(harmless) for config in configs}
+    own, height, width = task.train.images.shape[1:]
+    models = {(config.model.without(harmless), config.train.seen_channels(own)) for config in configs}
     # the networks written here take all images; those of other libraries, and given weights, may not
-    doubtful = [m for m in models if ":" in m.name or m != m.without_start()]
+    doubtful = [(m, channels) for m, channels in models if ":" in m.name or m != m.without_start()]
     if not doubtful:
         return []
     from tune_digits.learn.models import check_model
 
     classes = sum(len(target.classes) for target in task.targets)
     said = []
-    for model in sorted(doubtful, key=str):
-        channels, height, width = task.train.images.shape[1:]
+    for model, channels in sorted(doubtful, key=str):
         taken = check_model(model, channels, height, width, classes, read_initial_weights(model, fold))
         if taken is not None:
             rest = f"; left out: {', '.join(taken.left_out)}" if taken.left_out else ""

@@ -311,12 +311,14 @@ def test_truncated_gzip(kannada, keep, refuses):
     refuses(lambda: load(kannada), "train.csv.gz", "cut short")
 
 
-def test_zips(tmp_path, refuses):
+def test_zips_in_a_folder(tmp_path, refuses):
+    (tmp_path / "in").mkdir()
+
     def pack(*names):
-        with zipfile.ZipFile(tmp_path / "train.zip", "w") as archive:
+        with zipfile.ZipFile(tmp_path / "in/train.zip", "w") as archive:
             for name in names:
                 archive.writestr(name, b"label,pixel0\n0,1\n1,1\n" * 20)
-        return tmp_path / "train.zip"
+        return tmp_path / "in/train.zip"
 
     for names, words in (
         (("train.csv", "test.csv"), ("2 CSV files", "train.csv, test.csv", "Unpack it")),
@@ -324,16 +326,16 @@ def test_zips(tmp_path, refuses):
         ((), ("no CSV file inside", "nothing")),
     ):
         path = pack(*names)
-        refuses(lambda path=path: load(path), *words)
+        refuses(lambda path=path: load(path.parent), *words)
     whole = pack("train.csv").read_bytes()
     for content in (whole[:-10], whole[:50], b"nonsense", whole.replace(b"0,1\n1,1", b"0,1\n1,2", 1)):
-        (tmp_path / "train.zip").write_bytes(content)
-        refuses(lambda: load(tmp_path / "train.zip"), "train.zip", "not a zip file")
+        (tmp_path / "in/train.zip").write_bytes(content)
+        refuses(lambda: load(tmp_path / "in"), "train.zip", "not a zip file")
     locked = bytearray(whole)
     locked[6] |= 1
     locked[locked.index(b"PK\x01\x02") + 8] |= 1
-    (tmp_path / "train.zip").write_bytes(locked)
-    refuses(lambda: load(tmp_path / "train.zip"), "password")
+    (tmp_path / "in/train.zip").write_bytes(locked)
+    refuses(lambda: load(tmp_path / "in"), "password")
 
 
 def test_not_gzip_at_all(tmp_path, refuses):

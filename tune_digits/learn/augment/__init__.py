@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tune_digits.config import Augment
+from tune_digits.learn.augment.autoaugment import apply_policy
 from tune_digits.learn.augment.drawing import draw
 from tune_digits.learn.augment.geometry import elastic_basis, elastic_nodes, is_warped, warp
 from tune_digits.learn.augment.magnitudes import MAGNITUDES, is_identity, magnitudes
@@ -35,23 +36,25 @@ __all__ = [
 def augment(images: Tensor, config: Augment, generator: torch.Generator) -> Tensor:
     """`apply` of a fresh `draw`: float32 images (B, C, H, W) in [0, 1] on the generator's device."""
     batch, channels, height, width = images.shape
-    return apply(images, draw(config, batch, height, width, generator, channels))
+    return apply(images, draw(config, batch, height, width, generator, channels), config.fill)
 
 
-def apply(images: Tensor, params: AugmentParams) -> Tensor:
-    """Changed float32 images (B, C, H, W) in [0, 1]. Pixels from outside an image are 0.
+def apply(images: Tensor, params: AugmentParams, fill: str = "zero") -> Tensor:
+    """Changed float32 images (B, C, H, W) in [0, 1]. Pixels from outside an image are as `fill` says (`Augment.fill`).
 
     The input stays as it is; if params change nothing, it is returned itself.
     """
     warped, changed = is_warped(params), is_changed(params)
-    if not (warped or params.blur is not None or changed):
+    if not (warped or params.blur is not None or params.autoaugment is not None or changed):
         return images
     chains = 1 if params.augmix is None else params.augmix.shape[1] - 1
     out = images if chains == 1 else images.repeat(chains, 1, 1, 1)
     if warped:
-        out = warp(out, params)
+        out = warp(out, params, fill)
     if params.blur is not None:
         out = blur(out, params.blur)
+    if params.autoaugment is not None:
+        out = apply_policy(out, params.autoaugment, fill)
     if changed:
         # in place from here: on a CPU, new memory for every operation would take 1.5 times as long
         out = out.clone() if out is images else out

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from tune_digits.config import Augment
+from tune_digits.learn.augment.autoaugment import draw_policy
 from tune_digits.learn.augment.geometry import elastic_nodes
-from tune_digits.learn.augment.magnitudes import TONES, crop_margin, is_identity, magnitudes, probability
+from tune_digits.learn.augment.magnitudes import crop_margin, is_identity, magnitudes, probability
 from tune_digits.learn.augment.params import AugmentParams
 
 AUGMIX_DEPTH = 3  # largest number of operations in an AugMix chain, as in the paper
@@ -38,11 +39,10 @@ def draw(
 ) -> AugmentParams:
     """The random numbers for one batch of shape (batch, channels, height, width), on the generator's device.
 
-    Each operation that is on is applied to a sample with its own probability. With `tone_one_of` one of brightness,
-    contrast and gamma is drawn first, and the other two are off. With `randaugment_n` = n, n of the operations (the
-    drawn tone counts as one) are chosen, all equally likely and without repetition (RandAugment, arXiv:1909.13719,
-    repeats), and then applied with their own probabilities; all of them if there are fewer than n. The order of
-    application is always the same.
+    Each operation that is on is applied to a sample with its own probability, or that of its group. With
+    `randaugment_n` = n, n of the operations (a group of which one is taken counts as one) are chosen, all equally
+    likely and without repetition (RandAugment, arXiv:1909.13719, repeats), and then applied with their own
+    probabilities; all of them if there are fewer than n. The order of application is always the same.
 
     With `augmix` (Hendrycks et al. 2020, arXiv:1912.02781) this is done for each chain of each sample, and the image
     and its chains get weights (1 - m, m * w): w from a flat Dirichlet distribution, m uniform, the paper's alpha of 1.
@@ -54,7 +54,7 @@ def draw(
     rows = batch * max(config.augmix, 1)
     values = _amounts(config, m, rows, height, width, generator)
     chosen = torch.rand(batch, device=device, generator=generator) < config.p if config.p < 1 else None
-    happens = _happens(config, list(values), rows, generator)
+    happens = _happens(config, list(values), rows, generator) if values else None
     if happens is not None:
         for column, name in zip(happens.unbind(1), values, strict=True):
             value = values[name]
@@ -64,7 +64,8 @@ def draw(
         normal = torch.randn(rows, channels, height, width, device=device, generator=generator)
         values["noise"] = normal.mul_(values["noise"].view(-1, 1, 1, 1))
     augmix = _mixing(batch, config.augmix, generator) if config.augmix else None
-    return AugmentParams(**values, chosen=chosen, augmix=augmix)
+    steps = None if config.autoaugment == "none" else draw_policy(config.autoaugment, batch, generator)
+    return AugmentParams(**values, autoaugment=steps, chosen=chosen, augmix=augmix)
 
 
 def _amounts(
@@ -83,11 +84,16 @@ def _amounts(
         normal = torch.randn(batch, 2, nodes, device=device, generator=generator)
         values["elastic"] = normal.mul_(m["elastic"])
     if m["cutout"]:
-        largest = (width, height, m["cutout"] * side)
-        values["cutout"] = torch.stack([uniform(0, high) for high in largest], dim=1)
+        x, y = (uniform(0, length, config.cutout_holes) for length in (width, height))
+        largest = m["cutout"] * side
+        sides = torch.full_like(x, largest) if config.cutout_fixed else uniform(0, largest, *x.shape[1:])
+        values["cutout"] = torch.stack([x, y, sides], dim=2)
     for name, (centre, shape) in _AROUND.items():
         if m[name]:
+            shape = (1,) if name == "zoom" and config.zoom_axes == "both" else shape
             values[name] = uniform(centre - m[name], centre + m[name], *shape)
+    if m["zoom"]:
+        values["zoom"] = values["zoom"].expand(-1, 2)
     if m["gamma"]:
         values["gamma"].exp_()
     if m["grid_distortion"]:
@@ -110,8 +116,10 @@ def _amounts(
             values[name] = uniform(0, m[name])
     if m["grid_mask"]:
         low, high = GRID_MASK_UNIT
-        unit = uniform(low * side, high * side)
-        x, y, covered = uniform(0, 1), uniform(0, 1), uniform(0, m["grid_mask"])
+        cells, largest = config.grid_mask_cells, m["grid_mask"]
+        unit = uniform(low * side, high * side) if cells is None else uniform(side / cells, side / cells)
+        x, y = uniform(0, 1), uniform(0, 1)
+        covered = uniform(largest if config.grid_mask_fixed else 0, largest)
         values["grid_mask"] = torch.stack([unit, x * unit, y * unit, covered * unit], dim=1)
     return values
 
@@ -126,19 +134,29 @@ def _happens(config: Augment, names: list[str], batch: int, generator: torch.Gen
         chance = torch.tensor(chances, device=device)
         happens = torch.rand(shape, device=device, generator=generator) < chance
     out = torch.zeros(shape, dtype=torch.bool, device=device)
+    coins = None
     units = len(names)
-    tones = [i for i, name in enumerate(names) if name in TONES]
-    if config.tone_one_of and len(tones) > 1:
-        winner = torch.randint(len(tones), (batch, 1), device=device, generator=generator)
-        out[:, tones] = torch.arange(len(tones), device=device) != winner
-        units -= len(tones) - 1
-        happens = ~out if happens is None else happens & ~out
+    for group in config.groups.values():
+        members = [i for i, name in enumerate(names) if name in group.of]
+        if group.take == "one" and len(members) > 1:
+            weights = torch.tensor([group.of[names[i]] for i in members], device=device)
+            # the first of exponential variables with these rates is each with a probability by weight
+            waits = torch.empty(batch, len(members), device=device).exponential_(generator=generator)
+            winner = (waits / weights).argmin(1, keepdim=True)
+            out[:, members] = torch.arange(len(members), device=device) != winner
+            units -= len(members) - 1
+            happens = ~out if happens is None else happens & ~out
+        if members and group.p < 1:
+            coins = torch.ones_like(out) if coins is None else coins
+            coins[:, members] = torch.rand(batch, 1, device=device, generator=generator) < group.p
     depth = _depth(config, units, batch, generator)
     if depth is not None:
-        # those with the smallest random keys; what tone_one_of has ruled out has larger keys than all others
+        # those with the smallest random keys; what its group has not taken has larger keys than all others
         keys = torch.rand(shape, device=device, generator=generator) + out
         taken = keys <= keys.sort(dim=1).values.gather(1, depth - 1)
         happens = taken if happens is None else happens & taken
+    if coins is not None:
+        happens = coins if happens is None else happens & coins
     return happens
 
 

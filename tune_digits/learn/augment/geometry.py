@@ -22,15 +22,38 @@ def is_warped(p: AugmentParams) -> bool:
     return any(getattr(p, name) is not None for name in GEOMETRY)
 
 
-def warp(images: Tensor, p: AugmentParams) -> Tensor:
-    """New images float32 (B, C, H, W), sampled bilinearly at the positions of the composed map; outside is 0."""
+# what is read outside of an image: augment.fill in the configuration -> grid_sample's padding_mode
+FILLS = {"zero": "zeros", "nearest": "border"}
+
+
+def warp(images: Tensor, p: AugmentParams, fill: str = "zero") -> Tensor:
+    """New images float32 (B, C, H, W), sampled bilinearly at the positions of the composed map.
+
+    fill: what is outside, a key of FILLS.
+    """
     height, width = images.shape[2:]
     # under autocast the products would round coordinates to bfloat16
     with torch.autocast(images.device.type, enabled=False):
         grid = _grid(p, len(images), height, width, images.device)
+    return sample(images, grid, fill)
+
+
+def sample(images: Tensor, grid: Tensor, fill: str) -> Tensor:
+    """Images (B, C, H, W) read bilinearly at grid (2, B, H, W): x and y, -1 to 1 across the image."""
+    with torch.autocast(images.device.type, enabled=False):
         # x and y planes stay apart in memory: grid_sample reads such a grid faster than interleaved pairs
-        sampled: Tensor = F.grid_sample(images, grid.permute(1, 2, 3, 0), align_corners=False)
+        sampled: Tensor = F.grid_sample(
+            images, grid.permute(1, 2, 3, 0), padding_mode=FILLS[fill], align_corners=False
+        )
     return sampled.clamp_(0, 1)  # the four weights of a pixel may sum to a little more than 1
+
+
+def affine_grid(maps: Tensor, height: int, width: int) -> Tensor:
+    """(2, B, H, W) for `sample`: the positions that maps (B, 2, 3) read, from output pixels (x, y, 1) to input pixels,
+    both from the centre."""
+    with torch.autocast(maps.device.type, enabled=False):
+        rows = (maps * _to_grid(height, width, maps.device)).transpose(0, 1).reshape(-1, 3)
+        return (rows @ _affine_basis(height, width, maps.device)).view(2, -1, height, width)
 
 
 def elastic_nodes(height: int, width: int) -> tuple[int, int]:

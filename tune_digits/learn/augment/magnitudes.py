@@ -8,7 +8,6 @@ MAGNITUDES = (
     "rotate", "shift", "zoom", "shear", "elastic", "grid_distortion", "optical_distortion", "perspective", "crop",
     "hflip", "vflip", "brightness", "contrast", "gamma", "saturation", "hue", "blur", "noise", "cutout", "grid_mask",
 )  # fmt: skip
-TONES = ("brightness", "contrast", "gamma")
 COLOURS = ("saturation", "hue")  # only for images with three channels
 
 RANDAUGMENT_TOP = 30
@@ -34,7 +33,13 @@ def magnitudes(config: Augment, channels: int = 3) -> dict[str, float]:
 
 
 def probability(config: Augment, name: str) -> float:
-    """The probability of the operation for a sample that is augmented and, with RandAugment, has it among its n."""
+    """The probability of the operation for a sample that is augmented and, with RandAugment, has it among its n.
+
+    In a group it is that of an operation which the group has taken: 1, but 0 where the group is off.
+    """
+    for group in config.groups.values():
+        if name in group.of:
+            return 1.0 if group.p else 0.0
     own: float | None = getattr(config.ps, name)
     return config.each_p if own is None else own
 
@@ -43,7 +48,9 @@ def is_identity(config: Augment, channels: int = 3) -> bool:
     """True if no image can change under this configuration."""
     if config.p == 0:
         return True
-    return config.pipeline is None and not any(magnitudes(config, channels).values())
+    if config.pipeline is not None or config.autoaugment != "none":
+        return False
+    return not any(magnitudes(config, channels).values())
 
 
 def crop_margin(magnitude: float, height: int, width: int) -> tuple[int, int]:

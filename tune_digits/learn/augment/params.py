@@ -28,13 +28,14 @@ class AugmentParams:
       elastic            (B, 2, K)    displacement in x and y at the nodes of `elastic_basis`, as fractions of min(H, W)
     Pixels, after the geometry:
       blur               (B,)         standard deviation of a Gaussian, as a fraction of min(H, W)
+      autoaugment        (B, 2) int64 two steps one after the other, in the numbers of `autoaugment.step`
       contrast           (B,)         factor about the sample's mean over C, H, W, after brightness
       brightness         (B,)         added
       saturation         (B,)         factor about grey, for C = 3
       hue                (B,)         turns of the colour circle, red towards yellow, for C = 3
       gamma              (B,)         exponent
       noise              (B, C, H, W) added
-      cutout             (B, 3)       centre x and y (pixels from the top left corner) and side of a square set to 0
+      cutout             (B, S, 3)    centre x and y (pixels from the top left corner) and side of S squares set to 0
       grid_mask          (B, 4)       unit, x and y of one square's top left corner, and side of squares set to 0,
                                       one in each unit; pixels
     chosen               (B,) bool    False: the sample stays as it is; None is all True
@@ -54,6 +55,7 @@ class AugmentParams:
     grid_distortion: Tensor | None = None
     elastic: Tensor | None = None
     blur: Tensor | None = None
+    autoaugment: Tensor | None = None
     contrast: Tensor | None = None
     brightness: Tensor | None = None
     saturation: Tensor | None = None

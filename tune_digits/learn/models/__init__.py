@@ -12,12 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from tune_digits.config.model import TIMM, TORCHVISION, Model, model_kind
+from tune_digits.config.train import Train
 from tune_digits.errors import ConfigError
 from tune_digits.learn.models.classifier import ImageClassifier, Network
 from tune_digits.learn.models.dense_cnn import dense_cnn
 from tune_digits.learn.models.init import initialise, set_batchnorm
 from tune_digits.learn.models.keras8 import keras8
 from tune_digits.learn.models.lean_cnn import lean_cnn
+from tune_digits.learn.models.normalize import first_module
 from tune_digits.learn.models.se_cnn import se_cnn
 from tune_digits.learn.models.simple_m import simple_m
 from tune_digits.learn.models.timm_net import timm_net
@@ -39,38 +41,7 @@ MODELS: dict[str, Callable[[Any, int, int, int, int], Network]] = {
 }
 
 
-class Normalize(nn.Module):
-    """(x - mean) / std per channel; mean and std (C,) are buffers, saved with the weights, never trained."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(-1, 1, 1))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return (images - self.mean) / self.std
-
-
-class NormalizeEach(nn.Module):
-    """(x - mean) / std of each image by itself, over its channels and pixels.
-
-    std is at least 1 / sqrt(C H W), so that an image of one value gives zeros (TensorFlow's per_image_standardization).
-    """
-
-    def forward(self, images: Tensor) -> Tensor:
-        std, mean = torch.std_mean(images, (1, 2, 3), correction=0, keepdim=True)
-        return (images - mean) / std.clamp_min(images[0].numel() ** -0.5)
-
-
-# train.normalize in the configuration -> (mean, std) of the training images -> the network's first module
-NORMALIZATIONS: dict[str, Callable[[Sequence[float], Sequence[float]], nn.Module]] = {
-    "none": lambda mean, std: nn.Identity(),
-    "dataset": Normalize,
-    "image": lambda mean, std: NormalizeEach(),
-}
+PLAIN = Train()
 
 
 def build_model(
@@ -82,17 +53,19 @@ def build_model(
     mean: Sequence[float],
     std: Sequence[float],
     *,
-    normalize: str = "dataset",
+    train: Train = PLAIN,
     weights: Mapping[str, Tensor] | None = None,
 ) -> ImageClassifier:
     """A network from images float32 (B, C, H, W) in [0, 1] to logits (B, K); H and W >= 8.
 
-    mean, std: (C,) of the training images on that scale, std > 0; used where `normalize` is dataset. The initial
-    weights come from torch's global generator; those in `weights` whose names and shapes fit replace them. Give model
-    and images `torch.channels_last`: 1.2 to 1.4 times as fast on one CPU core. Raises ConfigError where the network
-    cannot be made for these images, or nothing in `weights` fits.
+    mean, std: (C,) of the training images on that scale, std > 0. train: how images are normalised, by these or other
+    numbers, and whether the network sees their one channel three times. The initial weights come from torch's global
+    generator; those in `weights` whose names and shapes fit replace them. Give model and images `torch.channels_last`:
+    1.2 to 1.4 times as fast on one CPU core. Raises ConfigError where the network cannot be made for these images, or
+    nothing in `weights` fits.
     """
-    model = _fresh(config, channels, height, width, classes, NORMALIZATIONS[normalize](mean, std))
+    preparation = first_module(train, mean, std)
+    model = _fresh(config, train.seen_channels(channels), height, width, classes, preparation)
     if weights is not None:
         load_matching(model, weights)
     return model
