@@ -223,6 +223,8 @@ def _flag(key: str, value: Any, origins: Mapping[str, str]) -> str:
     """An override as it was written: `--trials 0` or `--set optimizer.lr=0.01`, of lists and mappings the key alone."""
     shown = value if isinstance(value, str) else json.dumps(value, default=str)
     short = not isinstance(value, (list, dict))
+    if origins.get(key) == "--smoke":  # it sets many keys
+        return f"--smoke ({key} {shown})"
     if key in origins:
         return f"{origins[key]} {shown}" if short else origins[key]
     return f"--set {key}={shown}" if short else f"--set {key}"

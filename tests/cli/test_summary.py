@@ -84,6 +84,8 @@ def test_the_last_round_of_an_ensemble_is_the_one_that_counts(tmp_path: Path) ->
         "cross_validation": {"members": [{"confirmed": 0.91}, {"confirmed": 0.93}]},
         "rounds": [figures(0, 0.9), figures(1234, 0.95)],
         "seconds": 71.0,
+        "submissions": {},
+        "disputed": [],
     }
     screen, text = printed()
     print_report(report, Run(tmp_path), screen)
@@ -100,9 +102,8 @@ def test_the_last_round_of_an_ensemble_is_the_one_that_counts(tmp_path: Path) ->
         for word in words:
             assert word in lines[line]
     assert "submission" not in text.getvalue()
-    (tmp_path / "ensemble").mkdir()
-    (tmp_path / "ensemble/submission.csv").touch()
-    print_report(report, Run(tmp_path), screen)
+    assert "agree least" not in text.getvalue()
+    print_report({**report, "submissions": {"vote": "submission.csv"}}, Run(tmp_path), screen)
     assert f"submission: {tmp_path}/ensemble/submission.csv" in text.getvalue()
 
 

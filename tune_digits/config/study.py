@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from tune_digits.config.part import Part, Positive, cite
 
@@ -147,10 +147,24 @@ class Confirm(Part):
     seeds: int = Field(1, ge=1, description="fresh seeds for each fold")
 
 
+def _as_names(value: Any) -> Any:
+    """Numbers of trials are names too."""
+    return [str(v) if type(v) is int else v for v in value] if isinstance(value, list) else value
+
+
 class Ensemble(Part):
     """Which confirmed configurations are trained again on all rows, and how they vote."""
 
     top: int = Field(5, ge=1, description="members: the best confirmed configurations")
+    members: Annotated[tuple[str, ...] | None, BeforeValidator(_as_names)] = Field(
+        None,
+        min_length=1,
+        description="members by name, in place of the best `top`: numbers of trials, or searched values that only one "
+        "trial has, such as the name of its network",
+    )
+    each: bool = Field(
+        False, description="write a submission of each member by itself, beside that of the vote"
+    )
     prefer: Literal["confirmed", "out_of_domain"] = Field(
         "confirmed",
         description="out_of_domain: among those that cross-validation cannot tell from its best, by the holdouts",
