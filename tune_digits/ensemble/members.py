@@ -47,6 +47,11 @@ class Manifest:
     def heads(self) -> tuple[slice, ...]:
         return head_slices(self.targets)
 
+    @property
+    def reading(self) -> DataOptions:
+        """How further images are read: as those of the training, and resized to their size where the format can."""
+        return self.data.model_copy(update={"size": self.shape[1:]})
+
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     disk.write_json(
