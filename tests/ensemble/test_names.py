@@ -42,6 +42,11 @@ def test_names_mean_trials_in_their_order() -> None:
         assert [r.number for r in trials_named(names, NETS)] == numbers
 
 
+def test_a_number_is_that_of_a_trial_before_it_is_a_value() -> None:
+    records = [trial(0, data__kind="1"), trial(1, data__kind="0")]
+    assert [r.number for r in trials_named(["1", "0"], records)] == [1, 0]
+
+
 @pytest.mark.parametrize(
     ("names", "words"),
     [

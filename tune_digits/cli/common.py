@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import shlex
 import signal
 import sys
@@ -95,7 +96,11 @@ def run_command(main: Callable[[argparse.Namespace], int], args: argparse.Namesp
     except UserError as error:
         if args.debug:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        # the library does not know how it was called
+        message = re.sub(
+            r"tune-digits (search|ensemble|predict)", lambda found: command(found[1]), str(error)
+        )
+        print(f"error: {message}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)

@@ -98,7 +98,7 @@ def build_ensemble(
 
     if not run.leaderboard.exists():
         raise RunError(
-            f"{run.path}: no leaderboard.csv yet; finish the search with: search.py --resume {run.path}"
+            f"{run.path}: no leaderboard.csv yet; finish the search with: tune-digits search --resume {run.path}"
         )
     board = pd.read_csv(run.leaderboard)
     records = run.trials()
