@@ -21,6 +21,7 @@ ROOMS = [
         "data",
         "study_parts",
         "space",
+        "study_fit",
         "study",
     ),
     *("trained_rows", "screen", "runs", "learn", "execute", "tune", "ensemble", "report", "cli"),

@@ -170,7 +170,7 @@ def test_set_of_a_key_that_cannot_be_set_is_refused() -> None:
         ("", {"optimizer": {"name": "sgd", "lr": -1}}, {}, "--set optimizer: lr: input should be greater"),
         ("", {"model.dropout": None}, {}, "--set model.dropout=null: input should be a valid number"),
         ("", {"train.epochs": 2, "search.grace_period": 4}, {"train.epochs": "--epochs"}, "--epochs 2: search.grace"),
-        ("search: {grace_period: 4}", {"train.epochs": 2}, {"train.epochs": "--epochs"}, "--epochs 2: search.grace"),
+        ("{search: {grace_period: 4}, trial: {train: {epochs: 2}}}", {"search.fold": 1}, {}, "my.yaml: search.grace"),
         ("", {"search.grace_period": 9}, {}, "--set search.grace_period=9: search.grace_period is 9, more than"),
         # what a flag has not set is the file's
         ("search: {trials: 0}", {"search.fold": 1}, {}, "my.yaml: search.trials: input should be greater"),
@@ -288,3 +288,39 @@ def test_reading_a_study_imports_neither_optuna_nor_torch() -> None:
         "sys.exit(any(m in sys.modules for m in ('optuna', 'torch', 'pandas', 'ray')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ── a grid ───────────────────────────────────────────────────────────────────────────────────────────
+
+GRID = "{search: {sampler: grid}, trial: {augment: {rotate: {choice: [0, 5, 10]}, shift: {quniform: [0, 0.2, 0.1]}}}}"
+
+
+def test_a_grid_has_as_many_trials_as_points_unless_somebody_says_how_many() -> None:
+    study = study_of(GRID)
+    assert study.search.trials == 9
+    assert study.notes == ("grid: 9 points, each trained once",)
+    assert study_of(study.to_yaml()).search.trials == 9
+    assert (
+        study_of(GRID.replace("grid,", "grid, trials: 4,").replace("grid}", "grid, trials: 4}")).search.trials
+        == 4
+    )
+    fewer = study_of(GRID, {"search.trials": 4})
+    assert (fewer.search.trials, fewer.notes) == (4, ("grid: the first 4 of 9 points",))
+    assert study_of("{search: {sampler: tpe}}").notes == ()
+
+
+def test_a_grid_over_a_continuous_key_is_refused_and_the_keys_are_named() -> None:
+    endless = "{trial: {optimizer: {name: adamw, lr: {loguniform: [1e-3, 1e-2]}}, augment: {rotate: {choice: [0, 1]}}}}"
+    message = refusal(endless, {"search.sampler": "grid"})
+    assert message.startswith("--set search.sampler=grid: grid goes through every point")
+    assert "optimizer.lr (loguniform 0.001 .. 0.01)" in message and "augment.rotate" not in message
+    assert refusal(endless.replace("{trial", "{search: {sampler: grid}, trial")).startswith(
+        "my.yaml: search.sampler: "
+    )
+
+
+def test_a_grid_too_large_to_be_gone_through_needs_a_number_of_trials() -> None:
+    large = "{search: {sampler: grid}, trial: {train: {batch_size: {randint: [2, 60000]}}}}"
+    assert "59,998 points; say with --trials" in refusal(large)
+    study = study_of(large, {"search.trials": 7})
+    assert study.search.trials == 7 and study.notes == ("grid: the first 7 of 59,998 points",)

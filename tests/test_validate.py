@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tune_digits.config import TrialConfig
+from tune_digits.config.model import networks_called
 from tune_digits.errors import ConfigError
 from tune_digits.study_parts import StudyParts
 from tune_digits.validate import did_you_mean, validate
@@ -100,3 +101,23 @@ def test_flags_below_a_part_are_named_where_the_message_speaks_of_them() -> None
 def test_did_you_mean_is_silent_where_nothing_is_near() -> None:
     assert did_you_mean("sdg", ["sgd", "adam"]) == "; did you mean 'sgd'?"
     assert did_you_mean("xyz", ["sgd", "adam"]) == did_you_mean(7, []) == "."
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("resnet18", ["unknown value 'resnet18'; did you mean 'torchvision:resnet18'"]),
+        ("torchvison:mobilenet_v2", ["'torchvision:mobilenet_v2'"]),
+        ("lean_cn", ["did you mean 'lean_cnn'?"]),
+        ("nothing_like_it", ["unknown value 'nothing_like_it'. Allowed: lean_cnn"]),
+    ],
+)
+def test_a_network_of_a_library_is_named_where_its_prefix_is_missing(name: str, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as error:
+        validate(TrialConfig, {"model": {"name": name}}, "a.yaml: trial")
+    assert all(word in str(error.value) for word in words)
+
+
+def test_networks_of_all_libraries_are_named() -> None:
+    pytest.importorskip("timm")
+    assert networks_called("resnet18") == ["torchvision:resnet18", "timm:resnet18"]

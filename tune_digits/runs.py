@@ -296,9 +296,7 @@ def open_run(path: Path) -> Run:
     """An existing run folder of this format; a link (runs/latest) is followed once. Raises RunError."""
     if not (path / "run.json").is_file():
         hint = " (no search has been run yet)" if path.name == "latest" else ""
-        raise RunError(
-            f"{path}: no run folder{hint}; start one with: python scripts/search.py --space aug.yaml"
-        )
+        raise RunError(f"{path}: no run folder{hint}; start one with: tune-digits search --space aug.yaml")
     version = read_json(path / "run.json").get("format")
     if version != FORMAT:
         raise RunError(

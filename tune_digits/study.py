@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from tune_digits.data.formats import Data
 from tune_digits.errors import ConfigError
 from tune_digits.space.space import Space, make_space
 from tune_digits.space.tree import flatten
+from tune_digits.study_fit import fit_to_flags
 from tune_digits.study_parts import StudyParts
 from tune_digits.validate import did_you_mean, validate
 
+GRID_LIMIT = 10_000  # points of a grid that are counted, and trained where no flag says how many
 # keys that name files or folders
 PATHS = frozenset(
     {
@@ -30,7 +32,11 @@ PATHS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """A study file, resolved and checked. `raw` writes back the file from which the same study loads."""
+    """A study file, resolved and checked.
+
+    raw: the file from which the same study loads, with every default. notes: what follows from the flags and was not
+    said by any, a line each.
+    """
 
     name: str
     data: Data
@@ -41,6 +47,7 @@ class Study:
     resources: Resources
     space: Space
     raw: dict[str, Any]
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def epochs(self) -> int:
@@ -156,20 +163,29 @@ def make_study(
     flags = {k.removeprefix("trial."): _flag(k, v, origins or {}) for k, v in overrides.items()}
     for key, value in overrides.items():
         _override(raw, key, value)
+    notes = fit_to_flags(raw, flags)
     _resolve_paths(raw)
     parts = {k: v for k, v in raw.items() if k in StudyParts.model_fields}
     study_parts = validate(StudyParts, parts, file, flags=flags)
     space = make_space(raw.get("trial", {}), raw.get("baseline", {}), raw.get("start", []), file, flags)
+    if study_parts.search.sampler == "grid":
+        place = flags.get("search.sampler", f"{file}: search.sampler")
+        study_parts, grid = _of_grid(study_parts, space, "trials" in raw.get("search", {}), place)
+        notes.append(grid)
     name = str(raw.get("name", name))
     resolved = {
         "name": name,
         **study_parts.model_dump(mode="json"),
-        "trial": raw.get("trial", {}),
+        "trial": space.written(),
         "baseline": raw.get("baseline", {}),
         "start": raw.get("start", []),
     }
     study = Study(
-        name, **{k: getattr(study_parts, k) for k in StudyParts.model_fields}, space=space, raw=resolved
+        name,
+        **{k: getattr(study_parts, k) for k in StudyParts.model_fields},
+        space=space,
+        raw=resolved,
+        notes=tuple(notes),
     )
     if study.search.grace_period > study.epochs:
         place = flags.get("train.epochs") or flags.get("search.grace_period") or file
@@ -179,10 +195,41 @@ def make_study(
     return study
 
 
+def _of_grid(parts: StudyParts, space: Space, trials_given: bool, place: str) -> tuple[StudyParts, str]:
+    """The parts of a study whose sampler is the grid, and what there is to say of it.
+
+    Where no number of trials is given, it is that of all configurations. place: what messages begin with. Raises
+    ConfigError for a space that is not finite, too large to be gone through, or not valid at each of its points.
+    """
+    if endless := space.continuous():
+        keys = ", ".join(f"{key} ({domain})" for key, domain in endless.items())
+        raise ConfigError(
+            f"{place}: grid goes through every point of a space, but these keys are continuous: {keys}. Give them a "
+            "choice or a domain with steps, or leave sampler at tpe"
+        )
+    size = space.size or 0
+    if size > GRID_LIMIT and not trials_given:
+        raise ConfigError(
+            f"{place}: the grid has {size:,} points; say with --trials (search.trials) how many of them to train"
+        )
+    trials = parts.search.trials
+    if size > GRID_LIMIT:
+        return parts, f"grid: the first {trials:,} of {size:,} points"
+    count = sum(1 for _ in space.configurations())
+    if not trials_given:
+        search = parts.search.model_copy(update={"trials": count})
+        return parts.model_copy(update={"search": search}), f"grid: {count:,} points, each trained once"
+    if trials < count:
+        return parts, f"grid: the first {trials:,} of {count:,} points"
+    return parts, f"grid: {count:,} points, each trained once"
+
+
 def _flag(key: str, value: Any, origins: Mapping[str, str]) -> str:
     """An override as it was written: `--trials 0` or `--set optimizer.lr=0.01`, of lists and mappings the key alone."""
     shown = value if isinstance(value, str) else json.dumps(value, default=str)
     short = not isinstance(value, (list, dict))
+    if origins.get(key) == "--smoke":  # it sets many keys
+        return f"--smoke ({key} {shown})"
     if key in origins:
         return f"{origins[key]} {shown}" if short else origins[key]
     return f"--set {key}={shown}" if short else f"--set {key}"

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from tune_digits.config import Part
+from tune_digits.config.model import TORCHVISION, networks_called
 from tune_digits.config.part import variant
 from tune_digits.errors import ConfigError
 
@@ -130,6 +131,8 @@ def _explain(cls: type[Part], raw: Any, error: Any, where: str, flags: Mapping[s
         )
         got = error["ctx"].get("tag", error.get("input"))
         hint = did_you_mean(got, allowed)
+        if "?" not in hint and TORCHVISION in allowed and (found := networks_called(str(got))):
+            hint = f"; did you mean {' or '.join(map(repr, found))}?"
         return f"{head}: unknown value '{got}'{hint} Allowed: {', '.join(allowed)}"
     message = error["msg"].removeprefix("Value error, ")
     given = error.get("input")

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from commands import Covered, FakeRay, board, contents, ensemble, search
+from commands import Covered, FakeRay, board, contents, ensemble, records, search
 
 from tune_digits import disk
 from tune_digits.cli.ensemble import make_parser
+from tune_digits.runs import Run
 
 flags = Covered()
 Output = pytest.CaptureFixture[str]
@@ -62,6 +64,81 @@ def test_top_are_the_best_confirmed(searched: Path, capsys: Output) -> None:
     capsys.readouterr()
     assert ensemble("--top", 9) == 0
     assert "9" in capsys.readouterr().out and len(members(searched)) == 4
+
+
+@flags("--members")
+def test_members_are_those_that_are_named(searched: Path, capsys: Output) -> None:
+    first, second, *_ = [int(trial) for trial in board(searched)["trial"]]
+    rate = board(searched)["optimizer.lr"].iloc[0]
+    assert ensemble("--members", f"{second},optimizer.lr={rate}") == 0
+    assert members(searched) == [(second, 0), (first, 0)]
+    with pytest.raises(SystemExit, match="2"):
+        ensemble("--members", "1", "--top", 2)
+    with pytest.raises(SystemExit, match="2"):
+        ensemble("--members", "1,,2")
+    capsys.readouterr()
+    assert ensemble("--members", "nobody") == 2
+    assert "--members nobody: no trial is called that" in capsys.readouterr().err
+
+
+@flags("--members")
+def test_a_member_that_is_not_confirmed_is_taken_and_said(searched: Path, capsys: Output) -> None:
+    table = board(searched)
+    (last,) = table["trial"].iloc[-1:]
+    table.iloc[:-1].to_csv(searched / "leaderboard.csv", index=False)
+    assert ensemble("--members", last) == 0
+    assert members(searched) == [(last, 0)]
+    assert f"trial(s) {last} are not confirmed" in capsys.readouterr().out
+
+
+@flags("--each")
+def test_each_member_has_a_submission_of_its_own(searched: Path, capsys: Output) -> None:
+    def submissions() -> dict[str, list[int]]:
+        files = sorted((searched / "ensemble").glob("submission*.csv"))
+        return {path.name: pd.read_csv(path)["label"].tolist() for path in files}
+
+    assert ensemble("--top", 3, "--each", "--voting", "hard") == 0
+    out = capsys.readouterr().out
+    told = report(searched)
+    names = [member["name"] for member in told["members"]]
+    files = {"vote": "submission.csv", **{name: f"submission-{name}.csv" for name in names}}
+    assert told["submissions"] == files
+    assert all(f"{searched.name}/ensemble/{file}\n" in out for file in files.values())
+    found = submissions()
+    assert set(found) == set(files.values())
+    votes = zip(*(found[files[name]] for name in names), strict=True)
+    assert found["submission.csv"] == [max(set(row), key=row.count) for row in votes]
+    # members alone answer as they do by themselves
+    trials = [member["trial"] for member in told["members"]]
+    assert ensemble("--members", trials[1]) == 0
+    assert list(submissions().values()) == [found[files[names[1]]]], "and the files of before are gone"
+
+
+def test_the_images_on_which_members_agree_least_are_printed(searched: Path, capsys: Output) -> None:
+    # members that learn nothing: what they answer is chance
+    for record in records(searched):
+        optimizer = record.config.optimizer.model_copy(update={"lr": 1e-9})
+        model = record.config.model.model_copy(update={"width": 4 + record.number})
+        config = record.config.model_copy(update={"optimizer": optimizer, "model": model})
+        Run(searched).write_trial(replace(record, config=config))
+    assert ensemble("--top", 4, "--each") == 0
+    out = capsys.readouterr().out
+    told = report(searched)
+    files = told["submissions"]
+    answers = {
+        who: pd.read_csv(searched / "ensemble" / f, index_col="id")["label"] for who, f in files.items()
+    }
+    table = pd.DataFrame(answers)
+    split = table[table.nunique(axis=1) > 1]
+    assert len(split), "the members of this test do disagree"
+    assert len(told["disputed"]) == min(10, len(split))
+    for row in told["disputed"]:
+        own = table.loc[int(row["id"])]
+        assert own.nunique() > 1
+        assert row["members"] == {name: str(own[name]) for name in files if name != "vote"}
+        assert row["vote"] == str(own["vote"])
+        words = ", ".join(f"{name} {answer}" for name, answer in row["members"].items())
+        assert f"  id {row['id']}: {words}; vote {row['vote']}\n" in out
 
 
 @flags("--prefer")
@@ -203,3 +280,14 @@ def test_a_stopped_ensemble_says_which_command_goes_on(
         monkeypatch.setattr("sys.argv", [program, "--top", "2"])
         assert ensemble("--top", 2) == 130
         assert capsys.readouterr().out.endswith(told)
+
+
+def test_help_shows_what_the_run_says(searched: Path, capsys: Output) -> None:
+    text = (searched / "study.yaml").read_text()
+    (searched / "study.yaml").write_text(text.replace("top: 1,", "top: 7,"))
+    with pytest.raises(SystemExit, match="0"):
+        ensemble("--help")
+    assert "(small: 7)" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="0"):
+        ensemble("--help", "--run", "nowhere")
+    assert "small" not in capsys.readouterr().out

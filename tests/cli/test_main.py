@@ -52,6 +52,18 @@ def test_commands_are_named_as_this_one_was_called(monkeypatch: pytest.MonkeyPat
     assert called() == "tune-digits search --strict"
 
 
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [("scripts/ensemble.py", "python scripts/search.py"), ("tune-digits", "tune-digits search")],
+)
+def test_messages_name_commands_as_this_one_was_called(
+    program: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setattr("sys.argv", [program])
+    assert importlib.import_module("tune_digits.cli.ensemble").main(["--run", "nowhere"]) == 2
+    assert f"start one with: {told} --space aug.yaml\n" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_flag_says_what_it_is(name: str) -> None:
     parser = importlib.import_module(f"tune_digits.cli.{name}").make_parser()

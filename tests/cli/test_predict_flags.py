@@ -12,9 +12,12 @@ import pandas as pd
 import pytest
 import torch
 from commands import Covered, contents, predict, table
+from PIL import Image
 from sklearn.metrics import balanced_accuracy_score
 
 from tune_digits.cli.predict import make_parser
+from tune_digits.data.formats import Auto
+from tune_digits.data.load import load_unlabelled
 from tune_digits.ensemble import members
 
 flags = Covered()
@@ -85,6 +88,30 @@ def test_the_ensemble_is_found_in_a_run_or_by_itself(model: Path, capsys: Output
         assert list(rows(out)) == ["id", f"answer{number}"]
     assert predict("--run", "nowhere", "--data", "few.csv") == 2
     assert "nowhere" in capsys.readouterr().err
+
+
+@flags("--data")
+def test_image_files_of_another_size_are_resized_as_the_reader_does(model: Path) -> None:
+    """Trained on a table of 6x6 pixels, for which `data.size` was never given."""
+    rng = np.random.default_rng(3)
+    Path("photos").mkdir()
+    for i in range(12):
+        pixels = rng.integers(0, 80, (14, 11), np.uint8)
+        pixels[:, 5 * (i % 2) : 5 + 5 * (i % 2)] += 90
+        Image.fromarray(pixels).save(f"photos/{i:02d}.png")
+    assert predict("--model", model, "--data", "photos", "--out", "resized.csv") == 0
+    manifest = members.read_manifest(model)
+    assert manifest.shape == (1, 6, 6)
+    images, ids = load_unlabelled(Path("photos"), manifest.shape, manifest.targets, None, Auto(size=6))
+    proba = members.predict_members(model, manifest, images, torch.device("cpu"), manifest.tta)
+    expected = members.vote(proba, manifest).argmax(1)
+    assert rows("resized.csv")["label"].tolist() == [int(manifest.targets[0].classes[i]) for i in expected]
+    assert len(set(expected)) == 2 and len(ids) == 12
+    # the same images with their labels
+    for i in range(12):
+        (Path("labelled") / str(1 - i % 2)).mkdir(parents=True, exist_ok=True)
+        shutil.copy(f"photos/{i:02d}.png", f"labelled/{1 - i % 2}/{i:02d}.png")
+    assert predict("--model", model, "--data", "labelled", "--out", "scored.csv", "--score") == 0
 
 
 @flags("--tta")

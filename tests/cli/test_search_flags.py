@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import shlex
 import weakref
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,12 @@ import pytest
 from commands import (
     ROWS,
     Covered,
-    FakeRay,
     board,
-    contents,
     facts,
     folds,
     records,
+    refused,
+    run,
     search,
     study,
     table,
@@ -27,7 +26,7 @@ from commands import (
 )
 
 from tune_digits.cli.common import parse_seconds
-from tune_digits.cli.search import FLAGS, RESUMABLE, load, main, make_parser, prepare
+from tune_digits.cli.search import load, make_parser, prepare
 from tune_digits.data.dataset import Task
 from tune_digits.data.load import load_task
 from tune_digits.runs import Run
@@ -40,22 +39,8 @@ Output = pytest.CaptureFixture[str]
 
 def test_every_flag_has_a_test() -> None:
     known = {flag for action in make_parser()._actions for flag in action.option_strings}
-    assert known - {"-h", "--help"} == flags.names
-
-
-def run(*args: object, code: int = 0) -> Path:
-    """Search into the folder `run`; its path."""
-    assert search("--space", "small.yaml", "--run-dir", "run", *args) == code
-    return Path("run")
-
-
-def refused(capsys: Output, *args: object) -> str:
-    """What is said of flags that end with code 2 before there is a run folder."""
-    run(*args, code=2)
-    assert not Path("run").exists()
-    err = str(capsys.readouterr().err)
-    assert err.startswith("error: ") and "Traceback" not in err
-    return err
+    tested = [Covered.in_file(path) for path in Path(__file__).parent.glob("test_search_*.py")]
+    assert known - {"-h", "--help"} == set.union(*tested)
 
 
 def validating(path: Path) -> list[np.ndarray]:
@@ -263,225 +248,6 @@ def test_the_seed_reaches_proposals_and_trainings(here: Path) -> None:
 
     (first, one), (second, other) = outcome(1), outcome(2)
     assert first != second and one != other
-
-
-# ── where, and on what ───────────────────────────────────────────────────────────────────────────────
-
-
-@flags("--run-dir")
-def test_the_run_folder_can_be_named_and_is_never_overwritten(here: Path, capsys: Output) -> None:
-    path = run()
-    assert [trial.number for trial in records(path)] == [0, 1]
-    assert (here / "runs/latest").resolve() == (here / "run")
-    before = contents(here)
-    run(code=2)
-    assert "run" in capsys.readouterr().err
-    assert contents(here) == before
-
-
-@flags("--strict")
-def test_strict_refuses_what_is_otherwise_a_warning(here: Path, capsys: Output) -> None:
-    rows = table(ROWS)
-    rows.iloc[1] = rows.iloc[0]
-    rows.to_csv(here / "halves/train.csv", index=False)
-    assert "1 training image(s) repeat" in refused(capsys, "--strict")
-    run()
-    assert "! 1 training image(s) repeat" in capsys.readouterr().out
-
-
-@flags("--cpus-per-trial")
-def test_cpus_per_trial(here: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tune_digits.execute.inline.available_cores", lambda: 4)
-    path = run("--cpus-per-trial", 3)
-    assert study(path)["resources"]["cpus_per_trial"] == 3
-    assert facts(path)["slots"] == "1 at once, 3 CPU each"
-    assert search("--space", "small.yaml", "--cpus-per-trial", 5) == 2
-    assert "4 cores" in capsys.readouterr().err
-
-
-@flags("--gpus-per-trial")
-def test_gpus_per_trial(here: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tune_digits.execute.inline.gpus_here", lambda: 0)
-    assert "0.5" in refused(capsys, "--gpus-per-trial", 0.5)
-    assert study(run("--gpus-per-trial", 0))["resources"]["gpus_per_trial"] == 0
-
-
-@flags("--executor")
-def test_the_executor_is_the_one_named(here: Path, ray: FakeRay) -> None:
-    run()
-    assert ray.asked == []
-    write_study(here / "small.yaml", data={"path": "halves"}, resources={"executor": "ray"})
-    assert search("--space", "small.yaml", "--executor", "inline") == 0
-    assert ray.asked == []
-    assert search("--space", "small.yaml", "--executor", "ray") == 0
-    assert len(ray.asked) == 1
-
-
-@flags("--max-concurrent")
-def test_max_concurrent_reaches_the_executor(here: Path, ray: FakeRay) -> None:
-    path = run("--max-concurrent", 1, "--executor", "ray")
-    ((resources, _),) = ray.asked
-    assert resources.max_concurrent == study(path)["resources"]["max_concurrent"] == 1
-
-
-@flags("--address")
-def test_the_address_of_a_cluster_is_joined(here: Path, capsys: Output, ray: FakeRay) -> None:
-    run("--executor", "ray")
-    assert search("--space", "small.yaml", "--executor", "ray", "--address", "head:6379") == 0
-    assert [address for _, address in ray.asked] == [None, "head:6379"]
-    capsys.readouterr()
-    assert search("--space", "small.yaml", "--address", "head:6379") == 2
-    message = capsys.readouterr().err
-    assert "--address" in message and "inline" in message
-
-
-@flags("--address")
-def test_how_busy_this_machine_is_matters_only_to_trainings_on_it(
-    here: Path, capsys: Output, ray: FakeRay, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tune_digits.machine.work_of_others", lambda: 64.0)
-    run("--executor", "ray")
-    assert "load 64.0" in capsys.readouterr().out
-    assert search("--space", "small.yaml", "--executor", "ray", "--address", "head:6379") == 0
-    assert "load 64.0" not in capsys.readouterr().out
-
-
-@flags("--dry-run")
-def test_a_dry_run_prints_the_study_and_writes_nothing(
-    here: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = contents(here)
-    monkeypatch.setattr("tune_digits.tune.prepare.start_and_read", None)
-    assert search("--space", "small.yaml", "--dry-run", "--trials", 7, "--set", "optimizer.lr=0.02") == 0
-    out = capsys.readouterr().out
-    assert "7 trials of up to 1 epochs, 3 folds" in out
-    assert "lr: 0.02" in out
-    assert contents(here) == before and not (here / "runs").exists()
-
-
-@flags("--debug")
-def test_debug_shows_the_traceback_of_a_mistake(here: Path, capsys: Output) -> None:
-    assert "Traceback" not in refused(capsys, "--data", "nowhere")
-    run("--data", "nowhere", "--debug", code=2)
-    assert "Traceback" in capsys.readouterr().err
-
-
-# ── taking a run up again ────────────────────────────────────────────────────────────────────────────
-
-
-@flags("--resume")
-def test_a_finished_run_is_not_trained_again(here: Path) -> None:
-    path = run()
-    before = contents(path)
-    assert search("--resume", path) == 0
-    assert contents(path) == before
-
-
-@flags("--resume", "--subset")
-def test_a_search_on_a_subset_goes_on(here: Path) -> None:
-    path = run("--subset", 30)
-    assert search("--resume", path, "--trials", 3) == 0
-    assert len(records(path)) == 3
-
-
-@flags("--resume")
-def test_without_a_folder_the_latest_run_goes_on(here: Path) -> None:
-    old = run()
-    assert search("--space", "small.yaml", "--run-dir", "new") == 0
-    assert search("--resume", "--trials", 3) == 0
-    assert len(records(old)) == 2 and len(records(here / "new")) == 3
-
-
-@flags("--resume")
-def test_the_run_that_goes_on_is_the_latest_and_is_named_as_it_was_given(here: Path, capsys: Output) -> None:
-    old = run()
-    assert search("--space", "small.yaml", "--run-dir", "new") == 0
-    assert (here / "runs/latest").resolve() == here / "new"
-    capsys.readouterr()
-    assert search("--resume", old) == 0
-    assert (here / "runs/latest").resolve() == here / "run"
-    out = capsys.readouterr().out
-    assert f"run folder: {old} " in out
-    assert f"ensemble.py --run {old} --top 1\n" in out
-    assert str(here) not in out
-
-
-@flags("--resume")
-def test_what_may_change_when_a_run_goes_on(here: Path) -> None:
-    path = run()
-    fewer = {"--max-concurrent": 1, "--cpus-per-trial": 1, "--gpus-per-trial": 0, "--executor": "inline"}
-    more = {"--trials": 4, "--candidates": 4, "--time-budget": "1h"}
-    assert set(fewer | more) == {"--" + flag.replace("_", "-") for flag in RESUMABLE}
-    assert search("--resume", path, *(word for pair in (fewer | more).items() for word in pair)) == 0
-    assert len(records(path)) == len(board(path)) == 4
-    assert search("--resume", path, "--set", "search.trials=5") == 0
-    assert len(records(path)) == 5
-
-
-@flags("--resume")
-def test_what_may_not_change_is_refused(here: Path, capsys: Output) -> None:
-    path = run()
-    fixed = {
-        **{"--data": "halves", "--subset": 30, "--folds": 3, "--groups": "writer", "--seed": 0},
-        **{"--confirm-folds": 2, "--epochs": 1, "--space": "small.yaml", "--run-dir": "other"},
-    }
-    assert set(fixed) == {
-        "--" + f.replace("_", "-") for f in (*FLAGS, "space", "run_dir") if f not in RESUMABLE
-    }
-    before = contents(here)
-    for flag, value in {**fixed, "--set": "model.width=6"}.items():
-        assert search("--resume", path, flag, value) == 2
-        assert f"{flag} " in capsys.readouterr().err.replace(",", " ").partition("--trials")[0]
-    assert contents(here) == before
-
-
-@flags("--resume", "--dry-run")
-def test_a_dry_run_of_a_run_that_would_go_on(here: Path, capsys: Output) -> None:
-    path = run()
-    before = contents(here)
-    assert search("--resume", path, "--trials", 9, "--dry-run") == 0
-    assert "9 trials" in capsys.readouterr().out
-    assert contents(here) == before
-
-
-@flags("--resume")
-def test_no_run_to_go_on_with(here: Path, capsys: Output) -> None:
-    for where in ((), ("nowhere",)):
-        assert search("--resume", *where) == 2
-        assert "no run folder" in capsys.readouterr().err
-
-
-@flags("--resume", "--strict", "--address")
-@pytest.mark.parametrize("where", ["search", "confirm"])
-def test_a_stopped_search_says_which_command_goes_on_and_it_does(
-    here: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch, where: str, ray: FakeRay
-) -> None:
-    def stopped(*args: object) -> None:
-        raise KeyboardInterrupt
-
-    original = f"tune_digits.tune.{where}.run_{where}"
-    flags_given = ["--executor", "ray", "--address", "head:6379"]
-    with monkeypatch.context() as patched:
-        patched.setattr(original, stopped)
-        # what the study file has from its flags is not said again: --resume would refuse it
-        run(*flags_given, "--seed", 3, "--set", "model.width=6", code=130)
-        command = last_command(capsys)
-        assert command == ["--resume", "run", "--address", "head:6379"]
-        # and so where that one is stopped in turn
-        more = ["--trials", "3", "--time-budget", "3600.0", "--set", "confirm.candidates=3"]
-        assert main([*command, *more]) == 130
-        assert last_command(capsys) == [*command, *more]
-    assert main([*command, *more]) == 0
-    assert len(records(Path("run"))) == len(board(Path("run"))) == 3
-    assert {address for _, address in ray.asked} == {"head:6379"}
-
-
-def last_command(capsys: Output) -> list[str]:
-    """The flags of the search.py command that was printed last."""
-    out = capsys.readouterr().out
-    python, script, *words = shlex.split(out[out.rindex("python scripts/") :])
-    assert (python, script) == ("python", "scripts/search.py")
-    return words
 
 
 def test_the_fold_that_the_study_names_is_searched(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

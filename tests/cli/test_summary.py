@@ -8,8 +8,11 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
+import yaml
 from commands import search
 from rich.console import Console
 from run_samples import folds_of, halves_task, small_study
@@ -68,10 +71,34 @@ def test_ten_rows_are_shown_at_most() -> None:
     assert [line[0] for line in lines[2:]] == [str(i) for i in range(10)]
 
 
+def gain_row(gain: float, error: float, folds: int, seeds: int = 1, role: str = "search") -> dict:
+    return {"role": role, "gain": gain, "gain_se": error, "folds": folds, "seeds": seeds}
+
+
+def test_a_gain_whose_interval_holds_nothing_cannot_be_told() -> None:
+    assert gain_in_words(gain_row(0.005, 0.002, 30)) == "+0.0050 ± 0.0020"
+    assert gain_in_words(gain_row(0.003, 0.002, 30)) == "+0.0030 cannot tell"
+    assert gain_in_words(gain_row(-0.005, 0.002, 30)) == "-0.0050 ± 0.0020"
+    assert gain_in_words(gain_row(0.005, math.nan, 1)) == "+0.0050 cannot tell"
+    assert gain_in_words(gain_row(0.0, 0.0, 5, role="baseline")) == "-"
+
+
+@pytest.mark.parametrize(("folds", "seeds"), [(2, 1), (3, 1), (5, 1), (5, 2)])
+def test_few_pairs_are_judged_by_students_t(folds: int, seeds: int) -> None:
+    edge = scipy.stats.t(folds * seeds - 1).ppf(0.975) * 0.002
+    assert gain_in_words(gain_row(edge * 0.999, 0.002, folds, seeds)).endswith("cannot tell")
+    assert gain_in_words(gain_row(edge * 1.001, 0.002, folds, seeds)).endswith("± 0.0020")
+
+
+def test_noise_alone_is_called_a_gain_about_once_in_twenty() -> None:
+    scores = np.random.default_rng(0).normal(0, 0.01, (2000, 3))
+    rows = [gain_row(s.mean(), s.std(ddof=1) / math.sqrt(3), 3) for s in scores]
+    told = np.mean(["cannot tell" not in gain_in_words(row) for row in rows])
+    assert 0.035 < told < 0.065  # two standard errors would tell 18 %
+
+
 def test_a_gain_of_nothing_cannot_be_told_even_without_spread() -> None:
-    assert "cannot tell" in gain_in_words(
-        {"role": "search", "gain": 0.0, "gain_se": 0.0, "folds": 3, "seeds": 1}
-    )
+    assert "cannot tell" in gain_in_words(gain_row(0.0, 0.0, 3))
 
 
 def test_the_last_round_of_an_ensemble_is_the_one_that_counts(tmp_path: Path) -> None:
@@ -84,6 +111,8 @@ def test_the_last_round_of_an_ensemble_is_the_one_that_counts(tmp_path: Path) ->
         "cross_validation": {"members": [{"confirmed": 0.91}, {"confirmed": 0.93}]},
         "rounds": [figures(0, 0.9), figures(1234, 0.95)],
         "seconds": 71.0,
+        "submissions": {},
+        "disputed": [],
     }
     screen, text = printed()
     print_report(report, Run(tmp_path), screen)
@@ -100,9 +129,8 @@ def test_the_last_round_of_an_ensemble_is_the_one_that_counts(tmp_path: Path) ->
         for word in words:
             assert word in lines[line]
     assert "submission" not in text.getvalue()
-    (tmp_path / "ensemble").mkdir()
-    (tmp_path / "ensemble/submission.csv").touch()
-    print_report(report, Run(tmp_path), screen)
+    assert "agree least" not in text.getvalue()
+    print_report({**report, "submissions": {"vote": "submission.csv"}}, Run(tmp_path), screen)
     assert f"submission: {tmp_path}/ensemble/submission.csv" in text.getvalue()
 
 
@@ -134,6 +162,13 @@ def test_a_dry_run_shows_what_is_searched_and_where_the_baseline_stands(
     assert re.search(r"optimizer\.sgd\.lr\s+loguniform 0\.02 \.\. 0\.5", out)
     assert re.search(r"augment\.rotate\s+uniform 0 \.\. 25\s+0\s", out)
     assert "24 trials of up to 18 epochs, 5 folds" in out
+    # every default, and numbers as numbers
+    study = yaml.safe_load(out[: out.index("searched")])
+    assert study["trial"]["augment"]["hflip"] == 0.0
+    assert study["trial"]["augment"]["rotate"] == {"uniform": [0.0, 25.0]}
+    adamw, sgd = study["trial"]["optimizer"]["one_of"]
+    assert adamw["lr"] == {"loguniform": [0.001, 0.01]} and sgd["weight_decay"] == 0.0005
+    assert sgd["nesterov"] is True and "nesterov" not in adamw
 
 
 def test_a_dry_run_names_the_column_of_folds() -> None:

@@ -106,6 +106,19 @@ def test_the_best_confirmed_are_chosen_in_their_order() -> None:
     assert [n for n, _ in choose(outside, records, Ensemble(top=2))] == [2, 0]
 
 
+def test_named_members_are_taken_as_they_are_named() -> None:
+    records = [record(n, 0.5) for n in range(4)]
+    named = choose(board(trial=[2, 0]), records, Ensemble(top=1, members=["3", "0"], epochs=9))
+    assert [(n, c.optimizer.lr, c.train.epochs) for n, c in named] == [(3, 0.04, 9), (0, 0.01, 9)]
+
+
+def test_equal_configurations_are_one_member() -> None:
+    same = TrialConfig.model_validate({"augment": {"rotate": 3}})
+    records = [record(0, 0.5), record(1, 0.6, config=same), record(2, 0.7, config=same), record(3, 0.4)]
+    chosen = choose(board(trial=[2, 1, 0, 3]), records, Ensemble(top=2))
+    assert [n for n, _ in chosen] == [2, 0]
+
+
 def test_members_manifest_report_and_submission_agree(confirmed, tmp_path: Path) -> None:
     _, run = confirmed
     report, folder = build(confirmed, tmp_path, seeds=2)

@@ -9,7 +9,7 @@ import pytest
 
 from tune_digits.config import Ensemble
 from tune_digits.ensemble.pseudo import select_pseudo
-from tune_digits.ensemble.vote import VOTES, agreement, hard_vote, labels_of, soft_vote
+from tune_digits.ensemble.vote import VOTES, agreement, hard_vote, labels_of, most_disputed, soft_vote
 
 HEADS = (slice(0, 4), slice(4, 6))
 
@@ -72,3 +72,15 @@ def test_pseudo_labels_are_the_sure_ones_of_every_head() -> None:
     assert targets.shape == (0, 4)
     with pytest.raises(ValueError, match="0, 1"):
         select_pseudo(proba, (slice(0, 2),), 0)
+
+
+def test_the_most_disputed_are_those_with_the_fewest_votes_for_the_answer() -> None:
+    rng = np.random.default_rng(0)
+    labels, voted = rng.integers(0, 3, (5, 40, 2)), rng.integers(0, 3, (40, 2))
+    labels[:, 7] = voted[7]  # nobody disagrees
+    rows = most_disputed(labels, voted, 100)
+    votes = [sum(tuple(member[row]) == tuple(voted[row]) for member in labels) for row in range(40)]
+    assert [votes[row] for row in rows] == sorted(votes[row] for row in rows)
+    assert set(rows) == {row for row in range(40) if votes[row] < 5} and 7 not in rows
+    assert most_disputed(labels, voted, 3).tolist() == rows[:3].tolist()
+    assert most_disputed(labels[:, :0], voted[:0], 3).tolist() == []

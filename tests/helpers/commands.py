@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+import pytest
 import yaml
 
 from tune_digits.cli import ensemble as ensemble_command
@@ -66,6 +68,21 @@ def write_study(path: Path, **parts: Mapping[str, Any]) -> Path:
 
 def search(*flags: object) -> int:
     return search_command.main([str(flag) for flag in flags])
+
+
+def run(*args: object, code: int = 0) -> Path:
+    """Search `small.yaml` into the folder `run`; its path."""
+    assert search("--space", "small.yaml", "--run-dir", "run", *args) == code
+    return Path("run")
+
+
+def refused(capsys: pytest.CaptureFixture[str], *args: object) -> str:
+    """What is said of flags that end with code 2 before there is a run folder."""
+    run(*args, code=2)
+    assert not Path("run").exists()
+    err = str(capsys.readouterr().err)
+    assert err.startswith("error: ") and "Traceback" not in err
+    return err
 
 
 def ensemble(*flags: object) -> int:
@@ -136,3 +153,12 @@ class Covered:
     def __call__(self, *names: str) -> Callable[[Test], Test]:
         self.names.update(names)
         return lambda test: test
+
+    @staticmethod
+    def in_file(path: Path) -> set[str]:
+        """The flags that another file of tests names in this way."""
+        return {
+            flag
+            for line in re.findall(r"(?m)^@flags\((.*)\)$", path.read_text())
+            for flag in re.findall(r"--[a-z-]+", line)
+        }

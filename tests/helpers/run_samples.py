@@ -11,7 +11,7 @@ import pandas as pd
 from tune_digits import runs
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Dataset, Target, Task
-from tune_digits.data.folds.split import Fold, make_folds
+from tune_digits.data.folds.split import Fold
 from tune_digits.execute.executor import Executor
 from tune_digits.execute.inline import InlineExecutor
 from tune_digits.execute.slots import Slots
@@ -19,6 +19,7 @@ from tune_digits.learn.metrics import metric_of
 from tune_digits.runs import Fingerprints, FoldResult, Run, TrialRecord
 from tune_digits.screen import Screen
 from tune_digits.study import Study, make_study
+from tune_digits.tune import prepare
 from tune_digits.tune.confirm import run_confirm
 from tune_digits.tune.search import run_search
 from tune_digits.tune.training import share
@@ -37,7 +38,7 @@ def record(
     config: TrialConfig | None = None,
     **more: Any,
 ) -> TrialRecord:
-    config = config or TrialConfig()
+    config = config or TrialConfig.model_validate({"optimizer": {"name": "adamw", "lr": (number + 1) / 100}})
     searched = {"optimizer.lr": number / 10}
     return TrialRecord(number, state, role, config, searched, MADE_FROM, epochs, score, score, 1.0, **more)
 
@@ -80,8 +81,7 @@ def small_study(trial: dict[str, Any] | None = None, **parts: Any) -> Study:
 
 
 def folds_of(study: Study, task: Task) -> tuple[Fold, ...]:
-    train = task.train
-    return make_folds(train.labels, train.groups, study.cv, train.targets, train.columns)
+    return prepare.folds_of(study.cv, task.train)
 
 
 def searched_run(

@@ -92,7 +92,9 @@ def test_the_branch_that_is_meant_is_the_one_that_optuna_hands_out() -> None:
     for point in (space.baseline, *space.start):
         study.enqueue_trial(space.point(point)[0])
     trees = [space.suggest(study.ask()) for _ in range(3)]
-    assert [tree["optimizer"] for tree in trees] == [{"name": "sgd", "lr": 0.15, "momentum": 0.9}] * 3
+    assert [(t["optimizer"]["name"], t["optimizer"]["lr"], t["optimizer"]["momentum"]) for t in trees] == [
+        ("sgd", 0.15, 0.9)
+    ] * 3
     labels = [space.point(point)[0]["optimizer.name"] for point in (space.baseline, *space.start)]
     assert labels == ["sgd#2", "sgd#2", "sgd#0"]
 

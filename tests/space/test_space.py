@@ -253,7 +253,9 @@ def test_branches_inside_branches_are_checked_and_searched() -> None:
     ]  # fmt: skip
     params, tree = space.point(space.start[0])
     assert params == {"augment.name": "1", "augment.1.ps.name": "1", "augment.1.ps.1.shift": 0.3}
-    assert tree == {"augment": {"ps": {"shift": 0.3}, "shift": 0.1}}
+    assert TrialConfig.model_validate(tree) == TrialConfig.model_validate(
+        {"augment": {"ps": {"shift": 0.3}, "shift": 0.1}}
+    )
     assert {config.augment.ps.shift for config in space.ends()} == {None, 0.0, 1.0}
     trial["augment"]["one_of"][1]["ps"]["one_of"][1]["shift"]["uniform"] = [0, 2]
     with pytest.raises(

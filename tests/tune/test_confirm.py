@@ -25,6 +25,7 @@ from run_samples import (
 )
 from sklearn.metrics import accuracy_score, recall_score
 
+from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Task
 from tune_digits.execute.inline import InlineExecutor
 from tune_digits.learn import loop
@@ -72,6 +73,13 @@ def test_a_trial_that_ended_by_its_own_rule_ranks_by_its_score() -> None:
 def test_a_trial_ranks_by_its_last_epoch_and_not_by_its_best() -> None:
     early = replace(record(0, 0.8), best_score=0.99)
     assert [r.number for r in rank([early, record(1, 0.9)])] == [1, 0]
+
+
+def test_equal_configurations_are_confirmed_once() -> None:
+    """As in runs of versions that tried a configuration again."""
+    same = TrialConfig.model_validate({"augment": {"rotate": 3}})
+    records = [record(0, 0.5, role="baseline"), record(1, 0.8, config=same), record(2, 0.9, config=same)]
+    assert [r.number for r in candidates(records, 2)] == [1, 0]
 
 
 def test_the_baseline_is_always_confirmed() -> None:

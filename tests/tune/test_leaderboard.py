@@ -8,10 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.stats
 from run_samples import MADE_FROM, fold_result, record
 
-from tune_digits.cli.summary import gain_in_words
 from tune_digits.ensemble.build import far_behind, prefer_out_of_domain
 from tune_digits.errors import RunError
 from tune_digits.runs import FoldResult
@@ -33,32 +31,6 @@ def test_the_leaderboard_is_made_of_confirmed_scores_alone() -> None:
     assert first["out_of_domain"] == pytest.approx(0.7)
     assert (first["folds"], first["seeds"], first["optimizer.lr"]) == (3, 1, 0.2)
     assert first["search_score"] == 0.91  # of its last epoch
-
-
-def gain_row(gain: float, error: float, folds: int, seeds: int = 1, role: str = "search") -> dict:
-    return {"role": role, "gain": gain, "gain_se": error, "folds": folds, "seeds": seeds}
-
-
-def test_a_gain_whose_interval_holds_nothing_cannot_be_told() -> None:
-    assert gain_in_words(gain_row(0.005, 0.002, 30)) == "+0.0050 ± 0.0020"
-    assert gain_in_words(gain_row(0.003, 0.002, 30)) == "+0.0030 cannot tell"
-    assert gain_in_words(gain_row(-0.005, 0.002, 30)) == "-0.0050 ± 0.0020"
-    assert gain_in_words(gain_row(0.005, math.nan, 1)) == "+0.0050 cannot tell"
-    assert gain_in_words(gain_row(0.0, 0.0, 5, role="baseline")) == "-"
-
-
-@pytest.mark.parametrize(("folds", "seeds"), [(2, 1), (3, 1), (5, 1), (5, 2)])
-def test_few_pairs_are_judged_by_students_t(folds: int, seeds: int) -> None:
-    edge = scipy.stats.t(folds * seeds - 1).ppf(0.975) * 0.002
-    assert gain_in_words(gain_row(edge * 0.999, 0.002, folds, seeds)).endswith("cannot tell")
-    assert gain_in_words(gain_row(edge * 1.001, 0.002, folds, seeds)).endswith("± 0.0020")
-
-
-def test_noise_alone_is_called_a_gain_about_once_in_twenty() -> None:
-    scores = np.random.default_rng(0).normal(0, 0.01, (2000, 3))
-    rows = [gain_row(s.mean(), s.std(ddof=1) / math.sqrt(3), 3) for s in scores]
-    told = np.mean(["cannot tell" not in gain_in_words(row) for row in rows])
-    assert 0.035 < told < 0.065  # two standard errors would tell 18 %
 
 
 def test_the_holdouts_decide_only_among_those_that_cross_validation_cannot_tell_apart() -> None:

@@ -35,7 +35,7 @@ TASK = halves_task()
 
 def told(run: Run, study: Any) -> list[Any]:
     """The trials as Optuna's journal has them."""
-    return open_study(run.journal, 0, 2, study.space).trials
+    return open_study(run.journal, study.search, study.space, 0).trials
 
 
 def test_records_journal_and_epochs_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,3 +341,28 @@ def test_the_studys_metric_is_what_the_search_maximises(tmp_path: Path) -> None:
     accuracy, recall = first_epoch("accuracy"), first_epoch("macro_recall")
     assert accuracy["train_loss"] == recall["train_loss"]
     assert accuracy["score"] != recall["score"]
+
+
+def test_a_finite_space_ends_the_search_when_all_of_it_has_been_tried(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = {"optimizer": {"name": "adamw", "lr": {"choice": [0.001, 0.01]}}}
+    study = small_study(tree, search={"trials": 10, "startup_trials": 2, "grace_period": 4})
+    run, records = searched_run(tmp_path, study, TASK)
+    assert sorted(r.config.optimizer.lr for r in records) == [0.001, 0.01]
+    out = capsys.readouterr().out
+    assert "the space has 2 different configurations: the search ends after 2 of 10 trials" in out
+    assert "search: 2/2 done" in out
+    searched_run(tmp_path, study, TASK, resume=True)
+    assert run.trials() == records
+
+
+def test_a_grid_that_was_interrupted_goes_on(tmp_path: Path) -> None:
+    tree = {"optimizer": {"name": "adamw", "lr": {"choice": [0.001, 0.01, 0.003]}}}
+    study = small_study(tree, search={"sampler": "grid", "grace_period": 4})
+    with pytest.raises(KeyboardInterrupt):
+        searched_run(tmp_path, study, TASK, Interrupted(6))
+    _, records = searched_run(tmp_path, study, TASK, resume=True)
+    # the default, 0.002, is not a point: the baseline is the first one
+    assert [r.config.optimizer.lr for r in records] == [0.001, 0.01, 0.003]
+    assert [r.role for r in records] == ["baseline", "search", "search"]

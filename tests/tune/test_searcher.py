@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
+from tune_digits.config import Search
+from tune_digits.errors import RunError
+from tune_digits.execute.executor import Proposal
 from tune_digits.space.space import Space
-from tune_digits.study import make_study, parse_yaml
+from tune_digits.study import Study, make_study, parse_yaml
+from tune_digits.tune.samplers import SAMPLERS
 from tune_digits.tune.searcher import OPTUNA_STATES, OptunaTrials, left_behind, open_study
 
 TEXT = """
@@ -35,7 +40,7 @@ def journal(tmp_path: Path) -> Path:
 
 
 def opened(journal: Path, seed: int = 0, startup: int = 2) -> optuna.Study:
-    return open_study(journal, seed, startup, space())
+    return open_study(journal, Search(startup_trials=startup), space(), seed)
 
 
 def report(trials: OptunaTrials, key: str, *scores: float) -> None:
@@ -148,13 +153,30 @@ def test_scores_are_heard_only_after_the_startup_trials(tmp_path: Path) -> None:
     assert up[6:] != down[6:]
 
 
-def test_trials_in_flight_get_different_proposals(journal: Path) -> None:
+def in_flight(journal: Path) -> list[tuple[float, float]]:
+    """What TPE proposes to four trials, none of which is over when the next one asks."""
     trials = OptunaTrials(opened(journal, startup=4), space())
-    for i in range(5):
-        trials.propose(str(i))
-        trials.end(str(i), "finished", i / 10)
+    for i in range(12):
+        rotate = trials.propose(str(i)).config.augment.rotate
+        trials.end(str(i), "finished", -abs(rotate - 15))
     at_once = [trials.propose(f"at once {i}").config for i in range(4)]
-    assert len({(c.augment.rotate, c.optimizer.lr) for c in at_once}) == 4
+    return [(c.augment.rotate, c.optimizer.lr) for c in at_once]
+
+
+def test_trials_in_flight_change_what_is_proposed_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`constant_liar` beside `multivariate` and `group`, which did not go together in some releases of Optuna."""
+    with_liar = in_flight(tmp_path / "with")
+    assert len(set(with_liar)) == 4
+    assert with_liar == in_flight(tmp_path / "again")
+    sampler = optuna.samplers.TPESampler
+    monkeypatch.setattr(
+        optuna.samplers, "TPESampler", lambda **given: sampler(**{**given, "constant_liar": False})
+    )
+    without = in_flight(tmp_path / "without")
+    assert with_liar[0] == without[0], "nothing else is in flight"
+    assert all(one != other for one, other in zip(with_liar[1:], without[1:], strict=True))
 
 
 @pytest.mark.parametrize("branches", [True, False])
@@ -171,6 +193,90 @@ def test_parameters_of_different_branches_have_models_of_their_own(
     monkeypatch.setattr(optuna.samplers, "TPESampler", spy)
     plain = {"trial": {"augment": {"rotate": {"uniform": [0, 30]}}}}
     wanted = space() if branches else make_study(plain, "s.yaml", "s", {}).space
-    open_study(tmp_path / "j", 0, 2, wanted)
+    open_study(tmp_path / "j", Search(), wanted, 0)
     assert given["group"] is branches
     assert given["multivariate"] and given["constant_liar"]
+
+
+# ── no configuration twice ───────────────────────────────────────────────────────────────────────────
+
+
+def finite(trial: str, search: str = "{}", points: str = "") -> Study:
+    return make_study(
+        parse_yaml(f"{{trial: {trial}, search: {search}{points}}}", "s.yaml"), "s.yaml", "s", {}
+    )
+
+
+def proposed(journal: Path, study: Study, count: int, flight: int = 1) -> list[Proposal]:
+    """So many proposals of a new process, `flight` of them running at once."""
+    trials = OptunaTrials(open_study(journal, study.search, study.space, 0), study.space)
+    found: list[Proposal] = []
+    for i in range(count):
+        found.append(trials.propose(str(i)))
+        if len(found) >= flight:
+            trials.end(str(i - flight + 1), "finished", found[i - flight + 1].config.augment.rotate / 100)
+    return found
+
+
+ROTATIONS = "{augment: {rotate: {choice: [0, 1, 2, 3, 4, 5, 6, 7]}}}"
+
+
+@pytest.mark.parametrize("flight", [1, 4])
+@pytest.mark.parametrize("startup", [1, 100])
+def test_no_configuration_is_proposed_twice(tmp_path: Path, flight: int, startup: int) -> None:
+    """Also where TPE is sure of its favourite, where proposals are random, and where others are in flight."""
+    study = finite(ROTATIONS, f"{{startup_trials: {startup}}}")
+    found = proposed(tmp_path / "j", study, 8, flight)
+    assert sorted(p.config.augment.rotate for p in found) == list(range(8))
+    assert [p.number for p in found] == list(range(8)), "none is lost to a repetition"
+
+
+def test_a_resumed_search_repeats_nothing(tmp_path: Path) -> None:
+    study = finite(ROTATIONS, "{startup_trials: 2}")
+    found = proposed(tmp_path / "j", study, 5) + proposed(tmp_path / "j", study, 3)
+    assert sorted(p.config.augment.rotate for p in found) == list(range(8))
+    with pytest.raises(RunError, match="no configuration is left"):
+        proposed(tmp_path / "j", study, 1)
+
+
+def test_a_branch_without_anything_to_search_is_tried_once_in_an_infinite_space(tmp_path: Path) -> None:
+    trial = "{optimizer: {one_of: [{name: sgd, lr: 0.1}, {name: adamw, lr: {uniform: [0.001, 0.01]}}]}}"
+    study = finite(trial, "{startup_trials: 2}")
+    found = [p.config for p in proposed(tmp_path / "j", study, 10)]
+    assert [c.optimizer.name for c in found].count("sgd") == 1
+    assert len({c.optimizer.lr for c in found}) == 10
+
+
+def test_a_start_point_that_is_the_baseline_is_tried_once(tmp_path: Path) -> None:
+    study = finite(
+        ROTATIONS, points=", baseline: {augment.rotate: 3}, start: [{augment.rotate: 3}, {augment.rotate: 6}]"
+    )
+    found = proposed(tmp_path / "j", study, 3)
+    assert [p.config.augment.rotate for p in found[:2]] == [3, 6]
+    assert [p.role for p in found] == ["baseline", "start", "search"]
+
+
+def test_equal_configurations_of_two_branches_are_one(tmp_path: Path) -> None:
+    study = finite("{optimizer: {one_of: [{name: sgd, lr: 0.1}, {name: sgd, lr: {choice: [0.1, 0.2]}}]}}")
+    assert sorted(p.config.optimizer.lr for p in proposed(tmp_path / "j", study, 2)) == [0.1, 0.2]
+
+
+def test_the_grid_goes_through_all_points_in_order_and_on_after_a_stop(tmp_path: Path) -> None:
+    study = finite(
+        "{augment: {rotate: {choice: [0, 10, 20]}}, optimizer: {one_of: [{name: sgd}, "
+        "{name: adamw, lr: {choice: [0.1, 0.2, 0.3, 0.4, 0.5]}}]}}",
+        "{sampler: grid}",
+        ", baseline: {augment.rotate: 20, optimizer.name: sgd}, start: [{augment.rotate: 10, optimizer.name: sgd}]",
+    )
+    assert study.search.trials == 18
+    found = proposed(tmp_path / "j", study, 11, flight=2) + proposed(tmp_path / "j", study, 7, flight=2)
+    assert [p.number for p in found] == list(range(18))
+    expected = [config for _, config in study.space.configurations()]
+    assert [p.config for p in found] == expected
+    assert [(c.augment.rotate, c.optimizer.name, c.optimizer.lr) for c in expected[:4]] == [
+        (20, "sgd", 0.05), (10, "sgd", 0.05), (0, "sgd", 0.05), (0, "adamw", 0.1),
+    ]  # fmt: skip
+
+
+def test_every_sampler_of_the_configuration_is_there() -> None:
+    assert set(SAMPLERS) == set(get_args(Search.model_fields["sampler"].annotation))

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tune_digits.errors import UserError
+
+if TYPE_CHECKING:
+    from tune_digits.study import Study
 
 RUNS = Path("runs")
 CACHE = RUNS / ".cache"
@@ -25,15 +29,37 @@ RESOURCES = {
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Defaults are shown where there are any; descriptions keep their lines."""
+    """Defaults are shown where there are any; descriptions keep their lines.
 
-    def __init__(self, prog: str) -> None:
+    defaults: flag ('confirm_folds') -> what to show as its default, for the flags that take it from a study file.
+    """
+
+    def __init__(self, prog: str, defaults: Mapping[str, str] | None = None) -> None:
         super().__init__(prog, max_help_position=32, width=100)
+        self._defaults = defaults or {}
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.dest in self._defaults:
+            return f"{action.help} ({self._defaults[action.dest]})".replace("%", "%%")
         if action.default in (None, False, []):
             return action.help
         return super()._get_help_string(action)
+
+
+def study_defaults(study: Study, flags: Mapping[str, str]) -> dict[str, str]:
+    """Flag -> 'STUDY: VALUE', of the flags that the study has one fixed value for. flags: flag -> key of the study."""
+    shown = {}
+    for flag, key in flags.items():
+        part, _, name = key.partition(".")
+        value = study.raw[part] if part in study.raw else study.raw["trial"][part]
+        value = value.get(name)
+        if value is not None and not isinstance(value, (dict, list)):
+            shown[flag] = f"{study.name}: {value}"
+    return shown
+
+
+def asks_for_help(words: Sequence[str]) -> bool:
+    return bool({"-h", "--help"} & set(words))
 
 
 def command(name: str) -> str:
@@ -70,7 +96,11 @@ def run_command(main: Callable[[argparse.Namespace], int], args: argparse.Namesp
     except UserError as error:
         if args.debug:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        # the library does not know how it was called
+        message = re.sub(
+            r"tune-digits (search|ensemble|predict)", lambda found: command(found[1]), str(error)
+        )
+        print(f"error: {message}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)

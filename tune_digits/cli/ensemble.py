@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from tune_digits.cli.common import (
@@ -12,32 +15,56 @@ from tune_digits.cli.common import (
     Help,
     add_common,
     add_resources,
+    asks_for_help,
     called,
     command,
     if_stopped,
     origins_of,
     overrides_of,
     run_command,
+    study_defaults,
 )
 
 # flag -> the key of the study that it sets
 FLAGS = {
-    **{flag: f"ensemble.{flag}" for flag in ("top", "prefer", "seeds", "epochs", "voting", "pseudo", "tta")},
+    **{
+        flag: f"ensemble.{flag}"
+        for flag in (
+            "top",
+            "members",
+            "prefer",
+            "seeds",
+            "epochs",
+            "voting",
+            "pseudo",
+            "tta",
+            "each",
+        )
+    },
     **RESOURCES,
 }
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser(defaults: Mapping[str, str] | None = None) -> argparse.ArgumentParser:
+    """defaults: flag -> what `--help` shows as its default."""
     parser = argparse.ArgumentParser(
         prog=command("ensemble"),
-        formatter_class=Help,
+        formatter_class=partial(Help, defaults=defaults),
         description="Retrain the best confirmed configurations of a run on all data and let them vote. Test images on\n"
         "which the vote is certain enough get pseudo-labels and join the data; retrain, vote again, and write\n"
         "submission.csv. A flag that is left out leaves what the run's study file says.",
     )
     add = parser.add_argument
     add("--run", type=Path, default=RUNS / "latest", metavar="DIR", help="run folder")
-    add("--top", type=int, metavar="N", help="members: the best N confirmed configurations")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--top", type=int, metavar="N", help="members: the best N confirmed configurations")
+    chosen.add_argument(
+        "--members",
+        type=parse_names,
+        metavar="NAME,…",
+        help="members by name: numbers of trials, or searched values that only one trial has "
+        "(resnet18,resnet34; optimizer.lr=0.01)",
+    )
     add(
         "--prefer",
         choices=("confirmed", "out_of_domain"),
@@ -59,14 +86,45 @@ def make_parser() -> argparse.ArgumentParser:
         help="probability of the vote from which a test image gets a pseudo-label",
     )
     pseudo.add_argument("--no-pseudo", action="store_true", help="no pseudo-labels")
+    add(
+        "--each",
+        action="store_true",
+        default=None,
+        help="write submission-MEMBER.csv for each member beside the vote's",
+    )
     add("--tta", type=int, metavar="N", help="views per image, 1 to 9, shifted by up to a pixel")
     add_resources(parser)
     add_common(parser)
     return parser
 
 
+def parse_names(text: str) -> list[str]:
+    """'resnet18,resnet34' -> ['resnet18', 'resnet34']. Raises ArgumentTypeError."""
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r}: write names with commas between them: resnet18,resnet34")
+    return names
+
+
 def main(argv: list[str] | None = None) -> int:
-    return run_command(ensemble, make_parser().parse_args(argv))
+    words = sys.argv[1:] if argv is None else argv
+    if asks_for_help(words):
+        return run_command(show_help, argparse.Namespace(words=words, debug="--debug" in words))
+    return run_command(ensemble, make_parser().parse_args(words))
+
+
+def show_help(args: argparse.Namespace) -> int:
+    """Print the help, with what the run that the words name says where there is one."""
+    first = argparse.ArgumentParser(add_help=False, prog=command("ensemble"))
+    first.add_argument("--run", type=Path, default=RUNS / "latest")
+    named, _ = first.parse_known_args([word for word in args.words if not asks_for_help([word])])
+
+    from tune_digits.runs import Run
+    from tune_digits.study import load_study
+
+    file = Run(named.run).study_file
+    make_parser(study_defaults(load_study(file), FLAGS) if file.exists() else None).parse_args(["--help"])
+    return 0
 
 
 def ensemble(args: argparse.Namespace) -> int:

@@ -22,7 +22,7 @@ def make_parser() -> argparse.ArgumentParser:
         required=True,
         metavar="PATH",
         help="file, folder or zip file of any known form: a table with pixels or with paths of images, "
-        "a folder of images, Parquet parts, IDX, NumPy",
+        "a folder of images, Parquet parts, IDX, NumPy; image files are resized to what the ensemble was trained on",
     )
     add(
         "--out",
@@ -82,7 +82,7 @@ def predict(args: argparse.Namespace) -> int:
 
     screen = Screen()
     cache = CACHE if CACHE.is_dir() else None
-    reading = (manifest.shape, manifest.targets, cache, manifest.data)
+    reading = (manifest.shape, manifest.targets, cache, manifest.reading)
     truth = None
     if args.score:
         labelled = load_labelled(args.data, *reading)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
+import sys
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +18,7 @@ from tune_digits.cli.common import (
     Help,
     add_common,
     add_resources,
+    asks_for_help,
     called,
     command,
     flag_of,
@@ -23,6 +28,7 @@ from tune_digits.cli.common import (
     parse_groups,
     parse_seconds,
     run_command,
+    study_defaults,
 )
 from tune_digits.errors import ConfigError
 
@@ -50,13 +56,14 @@ FLAGS = {
 RESUMABLE = ("trials", "time_budget", "candidates", *RESOURCES)
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser(defaults: Mapping[str, str] | None = None) -> argparse.ArgumentParser:
+    """defaults: flag -> what `--help` shows as its default."""
     parser = argparse.ArgumentParser(
         prog=command("search"),
-        formatter_class=Help,
+        formatter_class=partial(Help, defaults=defaults),
         description="Search a space with Ray Tune, Optuna and ASHA, each trial training one fold; then train the best\n"
         "again on all folds with fresh seeds. A flag that is left out leaves what the study file says;\n"
-        "--dry-run shows it.",
+        "--help --space FILE shows its values, and --dry-run all of them.",
     )
     add = parser.add_argument
     add(
@@ -97,6 +104,11 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="go on with an interrupted run (no folder named: with runs/latest)",
     )
+    add(
+        "--smoke",
+        action="store_true",
+        help="try all phases on very little: 200 rows, 2 trials, 1 epoch, 2 folds; other flags win over it",
+    )
     add("--dry-run", action="store_true", help="print the resolved study and its space, and start nothing")
     add("--strict", action="store_true", help="refuse data with anything odd, before any training")
     add_resources(parser)
@@ -105,7 +117,25 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run_command(search, make_parser().parse_args(argv))
+    words = sys.argv[1:] if argv is None else argv
+    if asks_for_help(words):
+        return run_command(show_help, argparse.Namespace(words=words, debug="--debug" in words))
+    return run_command(search, make_parser().parse_args(words))
+
+
+def show_help(args: argparse.Namespace) -> int:
+    """Print the help with the defaults of the space, or of the run, that the words name."""
+    first = argparse.ArgumentParser(add_help=False, prog=command("search"))
+    first.add_argument("--space", default="aug.yaml")
+    first.add_argument("--resume", nargs="?", const=RUNS / "latest", type=Path)
+    named, _ = first.parse_known_args([word for word in args.words if not asks_for_help([word])])
+
+    from tune_digits.runs import open_run
+    from tune_digits.study import find_space, load_study
+
+    file = find_space(named.space) if named.resume is None else open_run(named.resume).study_file
+    make_parser(study_defaults(load_study(file), FLAGS)).parse_args(["--help"])
+    return 0
 
 
 def parse_set(items: list[str]) -> dict[str, object]:
@@ -126,6 +156,8 @@ def search(args: argparse.Namespace) -> int:
 
     screen = Screen()
     study, run = load(args)
+    for note in study.notes:
+        screen.say(note)
     if args.dry_run:
         from tune_digits.cli.summary import print_study
         from tune_digits.tune.preflight import check_pipelines
@@ -156,10 +188,15 @@ def load(args: argparse.Namespace) -> tuple[Study, Run | None]:
     """The study as the flags have it, and the run that is taken up again, if any."""
     from tune_digits.runs import open_run
     from tune_digits.study import find_space, load_study
+    from tune_digits.study_fit import smoke_overrides
 
     given = parse_set(args.set)
     overrides = overrides_of(args, FLAGS) | given
     origins = {key: flag for key, flag in origins_of(args, FLAGS).items() if key not in given}
+    if args.smoke:
+        smoke = smoke_overrides(overrides)
+        overrides |= smoke
+        origins |= dict.fromkeys(smoke, "--smoke")
     if args.resume is not None:
         run = open_run(args.resume)
         refuse_changes(args, run)
@@ -172,6 +209,7 @@ def refuse_changes(args: argparse.Namespace, run: Run) -> None:
     fixed = [flag for flag in ("space", *FLAGS, "run_dir") if flag not in RESUMABLE]
     refused = [flag_of(flag) for flag in fixed if getattr(args, flag) is not None]
     may_change = {FLAGS[flag] for flag in RESUMABLE}
+    refused += ["--smoke"] if args.smoke else []
     refused += [f"--set {key}" for key in parse_set(args.set) if key not in may_change]
     if refused:
         raise ConfigError(
@@ -215,7 +253,8 @@ def prepare(study: Study, run: Run | None, args: argparse.Namespace, screen: Scr
         screen.say(line)
     slots = executor.slots.describe()
     screen.say(f"trainings: {slots}")
-    if not args.address and (warning := oversubscription(executor.slots, others, available_cores())):
+    here = not (args.address or (study.resources.executor == "ray" and os.environ.get("RAY_ADDRESS")))
+    if here and (warning := oversubscription(executor.slots, others, available_cores())):
         screen.warn(warning)
     facts = {"slots": slots, **facts_of(study, whole, fingerprints)}
     task, data = share(task, metric_of(study.cv, task.targets), executor)

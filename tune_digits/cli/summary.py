@@ -141,7 +141,13 @@ def print_report(report: Mapping[str, Any], run: Run, screen: Screen) -> None:
     last = report["rounds"][-1]["sets"].get("test", {})
     if "score" in last:
         screen.say(f"test {metric} on the held-out images: {last['score']:.4f}")
+    if report["disputed"]:
+        screen.say("test images on which the members agree least:")
+    for row in report["disputed"]:
+        answers = ", ".join(f"{name} {answer}" for name, answer in row["members"].items())
+        screen.say(f"  id {row['id']}: {answers}; vote {row['vote']}")
     screen.say(f"took {clock(report['seconds'])}")
-    if (run.ensemble / "submission.csv").exists():
-        screen.say(f"submission: {run.ensemble / 'submission.csv'}")
+    for whose, file in report["submissions"].items():
+        of = "" if whose == "vote" else f" of {whose} alone"
+        screen.say(f"submission{of}: {run.ensemble / file}")
     screen.say(f"weights and report: {run.ensemble}")

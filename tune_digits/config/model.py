@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -335,3 +336,18 @@ Model = Annotated[
     | Annotated[Timm, Tag(TIMM)],
     Field(discriminator=Discriminator(_kind_of)),
 ]
+
+
+def networks_called(name: str) -> list[str]:
+    """The networks of torchvision, and of timm where it is installed, that are called `name` or nearly so, as
+    `model.name` writes them: `resnet18` -> ['torchvision:resnet18', 'timm:resnet18']."""
+    from torchvision import models
+
+    listed = {"torchvision": models.list_models(module=models)}
+    if find_spec("timm"):
+        import timm
+
+        listed["timm"] = timm.list_models()
+    arch = name.rpartition(":")[2]
+    near = {library: difflib.get_close_matches(arch, names, 1, 0.8) for library, names in listed.items()}
+    return [f"{library}:{match}" for library, matches in near.items() for match in matches]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from tune_digits.config.part import Part, Positive
+from tune_digits.config.part import Part, Positive, cite
 
 
 class RowGroups(Part):
@@ -112,13 +112,27 @@ class Cv(Part):
 
 
 class Search(Part):
-    """How many configurations are tried, on which fold, and when a trial is stopped."""
+    """Which configurations are tried, how many, on which fold, and when a trial is stopped."""
 
-    trials: int = Field(24, ge=1, description="configurations to try")
-    fold: int = Field(0, ge=0, description="the fold that every trial trains")
-    seed: int = Field(0, ge=0, description="of the sampler and of the trials")
-    startup_trials: int = Field(8, ge=1, description="random trials before TPE models the results")
-    grace_period: int = Field(1, ge=1, description="epochs that every trial may run")
+    sampler: Literal["tpe", "grid"] = Field(
+        "tpe",
+        description="what proposes configurations; tpe: a model of the results so far (Tree-structured Parzen "
+        "Estimator); grid: every point of a finite space once, in the order of the file",
+        json_schema_extra=cite(
+            "tpe: Bergstra et al. 2011; multivariate as in Falkner et al. 2018, arXiv:1807.01774"
+        ),
+    )
+    trials: int = Field(
+        24, ge=1, description="different configurations to try; with sampler grid the default is all of them"
+    )
+    fold: int = Field(0, ge=0, description="number of the fold, from 0, that every trial trains")
+    seed: int = Field(0, ge=0, description="seed of the sampler and of the trainings")
+    startup_trials: int = Field(
+        8, ge=1, description="random trials before TPE models the results; the grid does not use it"
+    )
+    grace_period: int = Field(
+        1, ge=1, description="epochs that every trial may train before ASHA can stop it"
+    )
     reduction_factor: int = Field(3, ge=2, description="ASHA keeps one in this many at each rung")
     time_budget: Positive | None = Field(None, description="seconds after which the search stops")
 
@@ -138,10 +152,24 @@ class Confirm(Part):
     )
 
 
+def _as_names(value: Any) -> Any:
+    """Numbers of trials are names too."""
+    return [str(v) if type(v) is int else v for v in value] if isinstance(value, list) else value
+
+
 class Ensemble(Part):
     """Which confirmed configurations are trained again on all rows, and how they vote."""
 
     top: int = Field(5, ge=1, description="members: the best confirmed configurations")
+    members: Annotated[tuple[str, ...] | None, BeforeValidator(_as_names)] = Field(
+        None,
+        min_length=1,
+        description="members by name, in place of the best `top`: numbers of trials, or searched values that only one "
+        "trial has, such as the name of its network",
+    )
+    each: bool = Field(
+        False, description="write a submission of each member by itself, beside that of the vote"
+    )
     prefer: Literal["confirmed", "out_of_domain"] = Field(
         "confirmed",
         description="out_of_domain: among those that cross-validation cannot tell from its best, by the holdouts",

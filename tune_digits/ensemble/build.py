@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,36 +23,48 @@ from tune_digits.ensemble.members import (
     vote,
     write_manifest,
 )
+from tune_digits.ensemble.names import member_names, trials_named
 from tune_digits.ensemble.pseudo import select_pseudo
 from tune_digits.ensemble.retrain import MemberJob, RetrainData, member_jobs, peculiarities, retrain
 from tune_digits.ensemble.submission import submission_frame, write_submission
-from tune_digits.ensemble.vote import agreement, labels_of
+from tune_digits.ensemble.vote import agreement, labels_of, most_disputed
 from tune_digits.errors import RunError
 from tune_digits.execute.executor import Executor
 from tune_digits.learn.metrics import Metric, metric_of, score
 from tune_digits.screen import Progress, Screen
+from tune_digits.space.space import config_key
 from tune_digits.study import Study
 from tune_digits.trained_rows import write_trained_rows
 from tune_digits.tune.sources import sources_of
 from tune_digits.tune.training import TrainingData, training_data
 
+DISPUTED = 10  # test images on which members disagree that the report lists
+
 
 def choose(
     board: pd.DataFrame, records: list[runs.TrialRecord], plan: Ensemble
 ) -> list[tuple[int, TrialConfig]]:
-    """The `top` best confirmed trials as (number, configuration), best first, with the plan's epochs."""
-    by_number = {r.number: r for r in records}
-    if plan.prefer == "out_of_domain":
-        board = prefer_out_of_domain(board)
-    chosen = []
-    for number in board["trial"].head(plan.top):
-        config = by_number[int(number)].config
+    """The members as (trial's number, configuration), with the plan's epochs: those that the plan names, in its order,
+    or the `top` best confirmed trials, best first. Of equal configurations the first counts.
+
+    Raises RunError for a name that does not mean one trial.
+    """
+    if plan.members is not None:
+        trials = trials_named(plan.members, records)
+    else:
+        by_number = {r.number: r for r in records}
+        if plan.prefer == "out_of_domain":
+            board = prefer_out_of_domain(board)
+        trials = [by_number[int(number)] for number in board["trial"]]
+    chosen: dict[str, tuple[int, TrialConfig]] = {}
+    for record in trials:
+        config = record.config
         if plan.epochs is not None:
             config = config.model_copy(
                 update={"train": config.train.model_copy(update={"epochs": plan.epochs})}
             )
-        chosen.append((int(number), config))
-    return chosen
+        chosen.setdefault(config_key(config), (record.number, config))
+    return list(chosen.values())[: None if plan.members is not None else plan.top]
 
 
 def prefer_out_of_domain(board: pd.DataFrame) -> pd.DataFrame:
@@ -85,16 +99,22 @@ def build_ensemble(
 
     if not run.leaderboard.exists():
         raise RunError(
-            f"{run.path}: no leaderboard.csv yet; finish the search with: search.py --resume {run.path}"
+            f"{run.path}: no leaderboard.csv yet; finish the search with: tune-digits search --resume {run.path}"
         )
     board = pd.read_csv(run.leaderboard)
-    configs = choose(board, run.trials(), plan)
-    if len(configs) < plan.top:
+    records = run.trials()
+    configs = choose(board, records, plan)
+    confirmed = set(board["trial"].tolist())
+    if plan.members is None and len(configs) < plan.top:
         screen.warn(f"--top {plan.top}, but only {len(configs)} trials are confirmed; all of them are taken")
+    if unconfirmed := [str(number) for number, _ in configs if number not in confirmed]:
+        screen.warn(
+            f"trial(s) {', '.join(unconfirmed)} are not confirmed: their scores are those of one fold"
+        )
     if far := far_behind(board, [number for number, _ in configs]):
         screen.warn(
             f"trial(s) {', '.join(map(str, far))} are far behind the best in cross-validation, by more than three "
-            f"standard errors; --top {len(configs) - len(far)} with more --seeds may vote better"
+            f"standard errors; fewer members with more --seeds may vote better"
         )
     for line in peculiarities(member_jobs(configs, 1, "")):
         screen.say(line)
@@ -104,25 +124,19 @@ def build_ensemble(
     data = training_data(task.train, metric)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-    def train_and_judge(
-        title: str, data: TrainingData
-    ) -> tuple[list[MemberJob], Manifest, dict[str, Any], np.ndarray]:
+    def train_and_judge(title: str, data: TrainingData) -> tuple[list[MemberJob], Manifest, _Judged]:
         jobs = member_jobs(configs, plan.seeds, hash_of([hash_array(data.images), hash_array(data.proba)]))
         shared = RetrainData(
             executor.store(data), np.arange(len(data.images)), str(folder.resolve()), executor.slots
         )
         retrain(jobs, shared, run, study.resources, executor, screen, title)
         manifest = _manifest(jobs, task, plan, study.data, metric)
-        return (
-            jobs,
-            manifest,
-            *_judge(manifest, folder, task, metric, device, screen),
-        )
+        return jobs, manifest, _judge(manifest, folder, task, metric, device, screen)
 
-    jobs, manifest, figures, test_vote = train_and_judge("retrain", data)
-    rounds = [{"pseudo_labels": 0, **figures}]
+    jobs, manifest, judged = train_and_judge("retrain", data)
+    rounds = [{"pseudo_labels": 0, "sets": judged.sets}]
     if plan.pseudo is not None and task.test is not None:
-        rows, targets = select_pseudo(test_vote, manifest.heads, plan.pseudo)
+        rows, targets = select_pseudo(judged.test_vote, manifest.heads, plan.pseudo)
         screen.say(
             f"pseudo-labels: {len(rows):,} of {len(task.test):,} test images at {plan.pseudo:g} or surer"
         )
@@ -133,18 +147,22 @@ def build_ensemble(
                 proba=np.concatenate([data.proba, targets]),
                 pseudo=len(rows),
             )
-            jobs, manifest, figures, test_vote = train_and_judge("retrain with pseudo-labels", more)
-            rounds.append({"pseudo_labels": len(rows), **figures})
+            jobs, manifest, judged = train_and_judge("retrain with pseudo-labels", more)
+            rounds.append({"pseudo_labels": len(rows), "sets": judged.sets})
     before = [source.rows for _, config in configs for source in sources_of(config, None)]
     hashes = [row_hashes(task.train.images), *(seen for seen in before if seen is not None)]
     write_trained_rows(folder, np.concatenate(hashes))
     write_manifest(folder, manifest)
-    if task.test is not None:
-        form = task.submission or manifest.form.of(task.test.ids)
-        frame = submission_frame(form, labels_of(test_vote, manifest.heads), task.targets)
-        write_submission(folder / "submission.csv", frame)
+    names = member_names(jobs, records)
+    files = [(job, file) for job in jobs for file in job.files]
+    submissions, disputed = _write_answers(folder, manifest, task, judged, names, plan.each)
     report = {
-        "members": [{"trial": j.trial, "seed": j.seed, "file": file} for j in jobs for file in j.files],
+        "members": [
+            {"trial": job.trial, "seed": job.seed, "file": file, "name": name}
+            for (job, file), name in zip(files, names, strict=True)
+        ],
+        "submissions": submissions,
+        "disputed": disputed,
         "voting": plan.voting,
         "tta": plan.tta,
         "metric": study.cv.score,
@@ -154,6 +172,41 @@ def build_ensemble(
     }
     disk.write_json(folder / "report.json", report)
     return report
+
+
+def _write_answers(
+    folder: Path, manifest: Manifest, task: Task, judged: _Judged, names: Sequence[str], each: bool
+) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """Write the submission of the vote and, where `each`, those of the members; all others of before are removed.
+
+    Returns which file is whose ('vote' or the member's name), and of the most disputed test images the id, the class
+    that each member gives, and the vote's; several targets with a slash between them.
+    """
+    for old in folder.glob("submission-*.csv"):
+        old.unlink()
+    if task.test is None:
+        return {}, []
+    voted = labels_of(judged.test_vote, manifest.heads)
+    answers = {"vote": ("submission.csv", voted)}
+    if each:
+        for name, labels in zip(names, judged.test_labels, strict=True):
+            answers[name] = (f"submission-{name}.csv", labels)
+    form = task.submission or manifest.form.of(task.test.ids)
+    for file, labels in answers.values():
+        write_submission(folder / file, submission_frame(form, labels, task.targets))
+
+    def written(labels: np.ndarray) -> str:
+        return "/".join(target.classes[label] for target, label in zip(task.targets, labels, strict=True))
+
+    disputed = [
+        {
+            "id": str(task.test.ids[row]),
+            "members": {name: written(own[row]) for name, own in zip(names, judged.test_labels, strict=True)},
+            "vote": written(voted[row]),
+        }
+        for row in most_disputed(judged.test_labels, voted, DISPUTED)
+    ]
+    return {whose: file for whose, (file, _) in answers.items()}, disputed
 
 
 def _manifest(
@@ -173,16 +226,30 @@ def _manifest(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What the members of one round say. sets: name -> figures of each set of images that is not trained on.
+
+    Of the N test images: test_vote, the vote's probabilities float64 (N, K); test_labels, int64 (M, N, T), what each
+    member answers.
+    """
+
+    sets: dict[str, Any]
+    test_vote: np.ndarray
+    test_labels: np.ndarray
+
+
 def _judge(
-    manifest: Manifest, folder: Any, task: Task, metric: Metric, device: Any, screen: Screen
-) -> tuple[dict[str, Any], np.ndarray]:
-    """Figures of one round on all that is known, and the vote float64 (N, K) on the test images."""
+    manifest: Manifest, folder: Path, task: Task, metric: Metric, device: Any, screen: Screen
+) -> _Judged:
+    """What the members say of all images that they were not trained on."""
     sets: dict[str, Dataset] = dict(task.holdouts)
     if task.test is not None:
         sets["test"] = task.test
     progress = Progress("predict", total=len(sets) * len(manifest.members))
     figures: dict[str, Any] = {}
     test_vote = np.zeros((0, manifest.heads[-1].stop))
+    test_labels = np.zeros((len(manifest.members), 0, len(manifest.heads)), np.int64)
     with screen.watch(progress):
         for name, dataset in sets.items():
             before = progress.done
@@ -200,7 +267,8 @@ def _judge(
             figures[name] = entry
             if name == "test" and dataset is task.test:
                 test_vote = voted
-    return {"sets": figures}, test_vote
+                test_labels = np.stack([labels_of(p, manifest.heads) for p in proba])
+    return _Judged(figures, test_vote, test_labels)
 
 
 def _cross_validation(board: pd.DataFrame, chosen: list[int]) -> dict[str, Any]:

@@ -47,6 +47,11 @@ class Manifest:
     def heads(self) -> tuple[slice, ...]:
         return head_slices(self.targets)
 
+    @property
+    def reading(self) -> DataOptions:
+        """How further images are read: as those of the training, and resized to their size where the format can."""
+        return self.data.model_copy(update={"size": self.shape[1:]})
+
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     disk.write_json(
@@ -72,13 +77,13 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     if not path.exists():
         raise RunError(
-            f"{folder}: no saved ensemble (manifest.json is missing); make one with scripts/ensemble.py"
+            f"{folder}: no saved ensemble (manifest.json is missing); make one with: tune-digits ensemble"
         )
     raw = disk.read_json(path)
     if raw.get("format") != FORMAT:
         raise RunError(
             f"{path}: is of format {raw.get('format')}; this version of tune_digits reads {FORMAT} only. "
-            f"Make the ensemble again with scripts/ensemble.py"
+            "Make the ensemble again with: tune-digits ensemble"
         )
     try:
         return Manifest(
@@ -112,7 +117,7 @@ def find_ensemble(folder: Path) -> Path:
         if (place / MANIFEST).is_file():
             return place
     raise RunError(
-        f"{folder}: no saved ensemble ({MANIFEST} is missing here and in ensemble/); make one with scripts/ensemble.py"
+        f"{folder}: no saved ensemble ({MANIFEST} is missing, also in ensemble/); make one with: tune-digits ensemble"
     )
 
 

@@ -15,18 +15,27 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from tune_digits.validate import did_you_mean
 
-if TYPE_CHECKING:
-    from optuna.trial import BaseTrial
-
 Number: TypeAlias = int | float
 Label: TypeAlias = str | int | float | bool | None  # what Optuna can store as one of several choices
+
+
+class Suggester(Protocol):
+    """What a domain asks for a value: an Optuna trial, or what stands in for one."""
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float: ...
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int: ...
+
+    def suggest_categorical(self, name: str, choices: Sequence[Label]) -> Label: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +91,25 @@ class Range:
         """The value that Optuna stores as `label`."""
         return label
 
-    def suggest(self, trial: BaseTrial, name: str) -> Any:
+    @property
+    def size(self) -> int | None:
+        """How many values there are; None where they are real numbers without a step."""
+        if self.step is None:
+            return int(self.high - self.low) + 1 if self.whole else None
+        return round((self.high - self.low) / self.step) + 1
+
+    def at(self, index: int) -> Any:
+        """The value number `index` of `size`, from the lowest."""
+        if self.step is None:
+            return self.low + index
+        return _multiple(round(self.low / self.step) + index, self.step)
+
+    def written(self) -> dict[str, Any]:
+        """The domain as a study file has it."""
+        high = self.high + 1 if self.whole and self.step is None else self.high
+        return {self.kind: [self.low, high] + ([] if self.step is None else [self.step])}
+
+    def suggest(self, trial: Suggester, name: str) -> Any:
         """Ask an Optuna trial for a value under `name`."""
         if self.whole:
             step = 1 if self.log or self.step is None else int(self.step)
@@ -136,7 +163,20 @@ class Choice:
         """The value that Optuna stores as `label`."""
         return self.values[self.labels.index(label)]
 
-    def suggest(self, trial: BaseTrial, name: str) -> Any:
+    @property
+    def size(self) -> int:
+        """How many values there are."""
+        return len(self.values)
+
+    def at(self, index: int) -> Any:
+        """The value number `index` of `size`, in the order of the list."""
+        return self.values[index]
+
+    def written(self) -> dict[str, Any]:
+        """The domain as a study file has it."""
+        return {"choice": list(self.values)}
+
+    def suggest(self, trial: Suggester, name: str) -> Any:
         """Ask an Optuna trial for a value under `name`."""
         return self.unlabel(trial.suggest_categorical(name, self.labels))
 

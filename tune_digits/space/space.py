@@ -13,26 +13,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import Any
 
 from tune_digits.config import TrialConfig
 from tune_digits.errors import ConfigError
 from tune_digits.space.checks import check_pairs, ends
-from tune_digits.space.domains import Domain
+from tune_digits.space.defaults import with_defaults, written
+from tune_digits.space.domains import Domain, Suggester
+from tune_digits.space.grid import continuous, grid_points, grid_size
 from tune_digits.space.parse import parse_tree
 from tune_digits.space.points import complete, default_at, parse_point
 from tune_digits.space.tree import OneOf, Parameter, build, parameters
-
-if TYPE_CHECKING:
-    from optuna.trial import BaseTrial
+from tune_digits.validate import validate
 
 
 @dataclass(frozen=True, slots=True)
 class Space:
     """A checked search space.
 
-    tree: TrialConfig's tree with Domain and OneOf at some places. baseline and start: dotted keys -> values, as
-    the file gave them; the baseline is trial 0, the start points follow it.
+    tree: TrialConfig's whole tree, every default included, with Domain and OneOf at some places. baseline and start:
+    dotted keys -> values, as the file gave them; the baseline is trial 0, the start points follow it.
     """
 
     tree: dict[str, Any]
@@ -50,7 +51,7 @@ class Space:
             found[p.key] = (*found.get(p.key, ()), p.node)
         return found
 
-    def suggest(self, trial: BaseTrial) -> dict[str, Any]:
+    def suggest(self, trial: Suggester) -> dict[str, Any]:
         """A TrialConfig tree from an Optuna trial."""
 
         def pick(p: Parameter) -> Any:
@@ -69,6 +70,36 @@ class Space:
         """
         return complete(self.tree, wanted)
 
+    @property
+    def size(self) -> int | None:
+        """How many points there are; None where a searched key is continuous."""
+        return grid_size(self.tree)
+
+    def continuous(self) -> dict[str, Domain]:
+        """Dotted key -> domain, of the searched keys that take infinitely many values."""
+        return continuous(self.tree)
+
+    def configurations(self) -> Iterator[tuple[dict[str, Any], TrialConfig]]:
+        """Every different configuration of a finite space, with Optuna's parameters of it: baseline and start points
+        first, then all others in the order of the file, of which the last key changes first.
+
+        Raises ConfigError at a point that makes no valid TrialConfig, and ValueError where the space is not finite.
+        """
+        given = [self.point(point) for point in (self.baseline, *self.start)]
+        seen: set[str] = set()
+        for params, tree in chain(given, grid_points(self.tree)):
+            note = "".join(f", {name} {value}" for name, value in params.items())
+            config = validate(TrialConfig, tree, "trial", note)
+            key = config_key(config)
+            if key not in seen:
+                seen.add(key)
+                yield params, config
+
+    def written(self) -> dict[str, Any]:
+        """The tree as a study file has it: every default, and the searched keys as their domains."""
+        tree: dict[str, Any] = written(self.tree)
+        return tree
+
     def ends(self) -> Iterator[TrialConfig]:
         """The configurations that stand for all of the space: each end of every domain, in every branch, once."""
         return ends(self.tree)
@@ -79,6 +110,11 @@ class Space:
         if isinstance(first, Domain) or any(other != first for other in others):
             raise ConfigError(f"trial.{key} cannot be searched: it must be one value for all trials")
         return first
+
+
+def config_key(config: TrialConfig) -> str:
+    """A text that is the same for equal configurations, and for no others."""
+    return config.model_dump_json()
 
 
 def _values(node: Any, path: list[str], default: Any) -> Iterator[Any]:
@@ -105,6 +141,7 @@ def make_space(
     for _ in ends(tree, where, flags):
         pass
     check_pairs(tree, where, flags)
+    tree = with_defaults(tree)
     if not isinstance(start, list):
         raise ConfigError(f"{file}: start: must be a list of points such as [{{optimizer.lr: 0.01}}]")
     points = [parse_point(tree, point, f"{file}: start[{i}]") for i, point in enumerate(start)]

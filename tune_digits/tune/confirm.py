@@ -22,6 +22,7 @@ from tune_digits.execute.executor import Executor, Stored
 from tune_digits.execute.slots import Slots
 from tune_digits.runs import Fingerprints, FoldResult, Run, TrialRecord
 from tune_digits.screen import Progress, Screen
+from tune_digits.space.space import config_key
 from tune_digits.study import Study
 from tune_digits.trained_rows import write_trained_rows
 from tune_digits.tune.fusing import plan_fusing
@@ -63,8 +64,14 @@ class ConfirmData:
 
 def candidates(records: list[TrialRecord], count: int) -> list[TrialRecord]:
     """The `count` best of the search, best first; then the baseline, without which no gain can be told, and the start
-    points: what somebody expects to be good is not given up for the score of one fold."""
-    ranked = rank(records)
+    points: what somebody expects to be good is not given up for the score of one fold.
+
+    Of equal configurations only the trial with the lowest number counts.
+    """
+    first: dict[str, int] = {}
+    for record in records:
+        first.setdefault(config_key(record.config), record.number)
+    ranked = [r for r in rank(records) if first[config_key(r.config)] == r.number]
     return ranked[:count] + [r for r in ranked[count:] if r.role in ("baseline", "start")]
 
 

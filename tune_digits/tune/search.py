@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from itertools import islice
 from typing import Any
 
 from tune_digits.config.train import Train
@@ -107,16 +108,16 @@ def run_search(
     """
     records = run.trials()
     over = [r for r in records if r.state != "running"]
-    left = study.search.trials - len(over)
+    wanted = wanted_trials(study, screen)
+    left = wanted - len(over)
     if left > 0:
         if not records:
             write_columns(run.tensorboard, study.space, study.name)
-        optuna_study = open_study(
-            run.journal, study.search.seed + len(records), study.search.startup_trials, study.space
-        )
+        seed = study.search.seed + len(records)  # a search that goes on proposes something else
+        optuna_study = open_study(run.journal, study.search, study.space, seed)
         running = [r.number for r in records if r.state == "running"]
         unfinished = left_behind(optuna_study, running, [r.number for r in over])
-        progress = Progress("search", total=max(study.search.trials, len(over)), done=len(over))
+        progress = Progress("search", total=max(wanted, len(over)), done=len(over))
         progress.deadline = study.search.time_budget
         tracker = Tracker(run, study.epochs, made_from, progress, screen)
         shared = TrialData(
@@ -147,6 +148,20 @@ def run_search(
         why = " / ".join(sorted(errors)) or "None ended its first epoch: give it more time (--time-budget)."
         raise RunError(f"{run.path}: no trial reported a score. {why}")
     return records
+
+
+def wanted_trials(study: Study, screen: Screen) -> int:
+    """How many trials there are to be: as many as the study says, or as there are different configurations."""
+    trials = study.search.trials
+    if study.space.size is None:
+        return trials
+    there = sum(1 for _ in islice(study.space.configurations(), trials))
+    if there < trials:
+        screen.say(
+            f"the space has {there} different configuration{'s' * (there > 1)}: the search ends after {there} of "
+            f"{trials} trials (more trainings of each: confirm.seeds, and --seeds of the ensemble)"
+        )
+    return there
 
 
 def rank(records: list[TrialRecord]) -> list[TrialRecord]:

@@ -17,12 +17,13 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from tune_digits.config import TrialConfig
+from tune_digits.config import Search, TrialConfig
 from tune_digits.execute.executor import Proposal
 from tune_digits.patches.optuna_trials import trial_again
 from tune_digits.runs import State
-from tune_digits.space.space import Space
-from tune_digits.space.tree import OneOf, flatten
+from tune_digits.space.space import Space, config_key
+from tune_digits.space.tree import flatten
+from tune_digits.tune.samplers import SAMPLERS, DistinctSampler
 
 STUDY_NAME = "search"
 # what Optuna calls the ways in which a trial is over
@@ -34,31 +35,16 @@ OPTUNA_STATES: dict[State, TrialState] = {
 }
 
 
-def open_study(journal: Path, seed: int, startup_trials: int, space: Space) -> optuna.Study:
-    """The study in `journal`, created where there is none: the baseline is trial 0, the start points follow."""
+def open_study(journal: Path, search: Search, space: Space, seed: int) -> optuna.Study:
+    """The study in `journal`, created where there is none; the sampler that `search` names proposes, nothing twice."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    new = not journal.exists()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = optuna.samplers.TPESampler(
-            seed=seed,
-            n_startup_trials=startup_trials,
-            multivariate=True,
-            # parameters of different branches are never seen together, so each branch has its own model
-            group=any(isinstance(node, OneOf) for node in space.parameters().values()),
-            constant_liar=True,
-        )
-        study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(journal))),
-            study_name=STUDY_NAME,
-            sampler=sampler,
-            direction="maximize",
-            load_if_exists=True,
-        )
-    if new:
-        for i, point in enumerate((space.baseline, *space.start)):
-            study.enqueue_trial(space.point(point)[0], user_attrs={"role": "start" if i else "baseline"})
-    return study
+    return optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(journal))),
+        study_name=STUDY_NAME,
+        sampler=DistinctSampler(SAMPLERS[search.sampler](search, space, seed), space, seed),
+        direction="maximize",
+        load_if_exists=True,
+    )
 
 
 def left_behind(study: optuna.Study, running: Collection[int], over: Collection[int]) -> tuple[int, ...]:
@@ -78,6 +64,10 @@ class OptunaTrials:
         self._study = study
         self._space = space
         self._unfinished = deque(unfinished)
+        self._roles = {
+            config_key(TrialConfig.model_validate(space.point(point)[1])): "start" if i else "baseline"
+            for i, point in reversed([*enumerate((space.baseline, *space.start))])
+        }
         self._trials: dict[str, optuna.Trial] = {}
         self._known_end: set[str] = set()
 
@@ -94,11 +84,14 @@ class OptunaTrials:
         else:
             tree = self._space.suggest(trial)
             trial.set_user_attr("config", json.dumps(tree))
-        self._trials[key] = trial
         config = TrialConfig.model_validate(tree)
+        role = self._roles.get(config_key(config), "search")
+        if "role" not in trial.user_attrs:
+            trial.set_user_attr("role", role)
+        self._trials[key] = trial
         keys = list(self._space.searched())
         searched = {key: value for key, value in flatten(tree, keys).items() if key in keys}
-        return Proposal(trial.number, config, trial.user_attrs.get("role", "search"), searched)
+        return Proposal(trial.number, config, role, searched)
 
     def report(self, key: str, epoch: int, score: float) -> None:
         if key in self._known_end:
