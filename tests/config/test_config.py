@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tune_digits.config import Confirm, Cv, Ensemble, Part, Resources, Search, TrialConfig, variants
-from tune_digits.config.augment import Chances, Group
+from tune_digits.config.chances import Chances, Group
 from tune_digits.config.model import SHAPE_NEUTRAL, STARTS, Model, SimpleM3, Torchvision
 from tune_digits.config.train import GivenNumbers
 from tune_digits.learn.models import build_model

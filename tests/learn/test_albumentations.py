@@ -69,6 +69,7 @@ SEVERAL = {
     "all of a group": {k: KNOBS[k] for k in ("rotate", "shift", "zoom")}
     | {"groups": {"affine": {"take": "all", "p": 0.5, "of": ["rotate", "shift", "zoom"]}}},
     "zoom of both axes": {"zoom": 0.4, "zoom_axes": "both"},
+    "zoom of the view": {"zoom": 0.6, "zoom_of": "view"},
     "holes": {"cutout": 0.15, "cutout_holes": 8, "cutout_fixed": True},
     "cells": {"grid_mask": 0.5, "grid_mask_cells": 5, "grid_mask_fixed": True},
     "randaugment": {"randaugment_n": 2, "randaugment_magnitude": 12, "strength": 0.8},

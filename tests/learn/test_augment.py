@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from scipy import stats
 
 from tune_digits.config import Augment
-from tune_digits.config.augment import Chances
+from tune_digits.config.chances import Chances
 from tune_digits.learn import augment
 from tune_digits.learn.augment import AugmentParams
 from tune_digits.learn.augment.magnitudes import COLOURS, RANDAUGMENT
@@ -78,7 +78,7 @@ def test_every_magnitude_of_the_config_is_used():
         "zoom_axes",
         "grid_steps",
     }
-    others |= {"cutout_holes", "cutout_fixed", "grid_mask_cells", "grid_mask_fixed"}
+    others |= {"zoom_axes", "zoom_of", "cutout_holes", "cutout_fixed", "grid_mask_cells", "grid_mask_fixed"}
     others |= {"autoaugment", "randaugment_n", "randaugment_magnitude", "augmix", "augmix_jsd"}
     assert set(augment.MAGNITUDES) == set(Augment.model_fields) - others == set(KNOBS)
     assert set(Chances.model_fields) == set(KNOBS)
@@ -387,6 +387,15 @@ def test_zoom_of_both_axes_is_one_factor_and_of_each_two():
     assert torch.equal(both[:, 0], both[:, 1])
     assert stats.kstest(both[:, 0].numpy(), stats.uniform(0.7, 0.6).cdf).pvalue > 0.001
     assert torch.corrcoef(each.T)[0, 1].abs() < 5 / math.sqrt(DRAWS)
+
+
+@pytest.mark.parametrize("axes", ["each", "both"])
+def test_zoom_of_the_view_is_keras_s(axes):
+    config = Augment(zoom=0.4, zoom_of="view", zoom_axes=axes)
+    zoom = augment.draw(config, DRAWS, 28, 28, generator()).zoom
+    for column in zoom.T:
+        assert stats.kstest((1 / column).numpy(), stats.uniform(0.6, 0.8).cdf).pvalue > 0.001
+    assert bool((zoom[:, 0] == zoom[:, 1]).all()) is (axes == "both")
 
 
 def test_masks_of_fixed_size_are_those_of_the_third_recipe():

@@ -43,6 +43,7 @@ from tune_digits.learn.albumentations_transforms import (
     LogGamma,
     SmoothElastic,
     SubpixelAffine,
+    ViewAffine,
     WhiteNoise,
 )
 from tune_digits.learn.augment.magnitudes import crop_margin, is_identity, magnitudes, probability
@@ -176,7 +177,8 @@ def _affine(config: Augment, m: dict[str, float], chance: dict[str, float]) -> d
     for names in groups:
         by = {name: m[name] if name in names else 0.0 for name in AFFINE}
         zoom, shift = _about(1, by["zoom"]), _about(0, by["shift"])
-        found[names[0]] = SubpixelAffine(
+        affine = ViewAffine if config.zoom_of == "view" else SubpixelAffine
+        found[names[0]] = affine(
             scale=zoom if config.zoom_axes == "both" else {"x": zoom, "y": zoom},
             keep_ratio=config.zoom_axes == "both",
             rotate=_about(0, by["rotate"]),

@@ -45,6 +45,15 @@ class SubpixelAffine(A.Affine):
         return {"x": x * width, "y": y * height}
 
 
+class ViewAffine(SubpixelAffine):
+    """A SubpixelAffine whose scale is that of the area which is shown: the image's own is its reciprocal."""
+
+    @staticmethod
+    def _get_scale(*args: Any) -> dict[str, float]:
+        drawn = SubpixelAffine._get_scale(*args)
+        return {axis: 1 / factor for axis, factor in drawn.items()}
+
+
 class CornerPerspective(A.Perspective):
     """A.Perspective that reads each corner displaced by up to scale[1] of the sides in any direction."""
 

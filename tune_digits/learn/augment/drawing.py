@@ -93,7 +93,8 @@ def _amounts(
             shape = (1,) if name == "zoom" and config.zoom_axes == "both" else shape
             values[name] = uniform(centre - m[name], centre + m[name], *shape)
     if m["zoom"]:
-        values["zoom"] = values["zoom"].expand(-1, 2)
+        factors = values["zoom"].reciprocal_() if config.zoom_of == "view" else values["zoom"]
+        values["zoom"] = factors.expand(-1, 2)
     if m["gamma"]:
         values["gamma"].exp_()
     if m["grid_distortion"]:
