@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 from small_training import CPU, HEADS, IMAGES, PROBA, TARGETS, TRAIN, K, config_of, training
 
+from tune_digits import disk
 from tune_digits.config import Train
 from tune_digits.learn import loop
 from tune_digits.learn.device import to_device
@@ -22,7 +24,7 @@ from tune_digits.learn.fused import fit_fused
 from tune_digits.learn.loop import Training, evaluate
 from tune_digits.learn.metrics import ACCURACY
 from tune_digits.learn.predict import predict_logits
-from tune_digits.learn.state import pack
+from tune_digits.learn.state import pack, unpack
 
 
 def reports(
@@ -103,6 +105,22 @@ def test_without_validation_a_training_is_left_with_its_last_weights() -> None:
     state = start_training(config, IMAGES, np.arange(TRAIN), K, 0, 0, CPU)
     list(fit(state, config, to_device(IMAGES, PROBA, TARGETS, CPU), torch.arange(TRAIN), seed=0))
     assert state.best_model is state.model
+
+
+def test_a_best_epoch_before_a_stop_is_kept_after_it(tmp_path: Path) -> None:
+    change = {**UNSTEADY, "train": {"epochs": 8, "keep": "best_score"}}
+    straight, epochs = training(change)
+    list(epochs)
+    stopped, epochs = training(change)
+    for _ in range(straight.best_epoch):
+        next(epochs)
+    disk.write_tensors(tmp_path / "state.safetensors", *pack(stopped))
+    resumed, epochs = training(change)
+    unpack(resumed, *disk.read_tensors(tmp_path / "state.safetensors"))
+    assert len(list(epochs)) == 8 - straight.best_epoch > 0
+    assert resumed.best_epoch == straight.best_epoch
+    kept = straight.best_model.state_dict()
+    assert all(torch.equal(value, kept[name]) for name, value in resumed.best_model.state_dict().items())
 
 
 def test_keeping_the_best_does_not_change_the_training() -> None:
