@@ -84,6 +84,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
         model={"name": "keras8", "width": 4, "dropout": 0.2}, optimizer={**SGD, "lr": 1e-3}
     ),
     "dense": with_part(model={"name": "dense_cnn", "width": 4}),
+    "squeeze, hidden layers": with_part(
+        model={"name": "se_cnn", "width": 4, "bn_variance": "unbiased"}, optimizer={**SGD, "lr": 1e-3}
+    ),
     "each image's own mean": with_part(train={**PLAIN["train"], "normalize": "image"}),
     "whole batches": with_part(train={**PLAIN["train"], "drop_last": True}),
     "one rate in an epoch": with_part(
@@ -174,6 +177,7 @@ def test_a_training_whose_loss_is_not_finite_does_not_disturb_the_others() -> No
             "mix": {"mixup_alpha": 1.0},
         },
         {"model": {"name": "keras8", "width": 4, "bn_variance": "biased"}},
+        {"model": {"name": "se_cnn", "width": 4}},
         {"model": {"name": "torchvision:resnet18"}},
     ],
 )

@@ -1,8 +1,10 @@
-"""keras8 against Keras itself: the same weights in, the same numbers out, before and after updates."""
+"""keras8 and se_cnn against Keras itself: the same weights in, the same numbers out, before and after updates."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ keras = pytest.importorskip("keras", reason="keras is not installed: pip install
 
 from tune_digits.config import TrialConfig  # noqa: E402
 from tune_digits.config.loss import CrossEntropy  # noqa: E402
-from tune_digits.config.model import Keras8  # noqa: E402
+from tune_digits.config.model import Keras8, Model, SeCnn  # noqa: E402
 from tune_digits.config.optimizer import Adam, AdamW, NAdam, RmsProp, Sgd  # noqa: E402
 from tune_digits.learn.losses import loss_per_sample  # noqa: E402
 from tune_digits.learn.models import build_model  # noqa: E402
@@ -36,10 +38,12 @@ BASELINE = Keras8(
     bn_variance="biased",
     dense_bn="keras",
 )
+# its defaults are the original's
+SQUEEZED = SeCnn(width=WIDTH, dropout=0.0)
 
 
-def original() -> keras.Model:
-    """The Kannada competition's public network, as its author wrote it, at a width of WIDTH."""
+def third_place() -> keras.Model:
+    """The network of the Kannada competition's third place, as its author wrote it, at a width of WIDTH."""
     layers = [keras.layers.Input((SIZE, SIZE, 1))]
     for convolutions, filters in ((3, WIDTH), (3, 2 * WIDTH), (2, 4 * WIDTH)):
         for _ in range(convolutions):
@@ -57,6 +61,36 @@ def original() -> keras.Model:
         keras.layers.Dense(10, activation="softmax"),
     ]
     return keras.Sequential(layers)
+
+
+def squeezed() -> keras.Model:
+    """The competition's public network with squeeze-and-excitation, as its author wrote it, at a width of WIDTH."""
+    dense, norm = keras.layers.Dense, keras.layers.BatchNormalization
+
+    def conv(maps, filters):
+        maps = keras.layers.Conv2D(filters, (3, 3), padding="same", kernel_initializer="he_normal")(maps)
+        return keras.activations.swish(norm()(maps))
+
+    images = maps = keras.layers.Input((SIZE, SIZE, 1))
+    for filters in (WIDTH, 2 * WIDTH):
+        for _ in range(3):
+            maps = conv(maps, filters)
+        maps = keras.layers.MaxPooling2D(2, 2)(maps)
+    maps = conv(maps, 4 * WIDTH)
+    gates = dense(2 * WIDTH, activation="swish")(keras.layers.GlobalAveragePooling2D()(maps))
+    gates = keras.layers.Reshape((1, 1, 4 * WIDTH))(dense(4 * WIDTH, activation="sigmoid")(gates))
+    maps = conv(keras.layers.Multiply()([maps, gates]), 4 * WIDTH)
+    features = keras.layers.Flatten()(maps)
+    for units in (4 * WIDTH, 2 * WIDTH):
+        features = keras.activations.swish(norm()(dense(units)(features)))
+    return keras.Model(images, dense(10, activation="softmax")(features))
+
+
+ORIGINALS: dict[str, tuple[Model, Callable[[], keras.Model]]] = {
+    "keras8": (BASELINE, third_place),
+    "se_cnn": (SQUEEZED, squeezed),
+}
+both = pytest.mark.parametrize("name", ORIGINALS)
 
 
 def weighted(model: nn.Module) -> list[nn.Module]:
@@ -78,20 +112,22 @@ def from_keras(layer) -> dict[str, torch.Tensor]:
     if isinstance(layer, keras.layers.Conv2D):
         return {"weight": kernel.permute(3, 2, 0, 1), "bias": bias}
     kernel = kernel.T
-    if kernel.shape[1] == 4 * WIDTH * (SIZE // 8) ** 2:
+    if kernel.shape[1] > 4 * WIDTH:
         # Keras flattens (H, W, C), PyTorch (C, H, W)
-        kernel = kernel.unflatten(1, (SIZE // 8, SIZE // 8, -1)).permute(0, 3, 1, 2).flatten(1)
+        side = round((kernel.shape[1] / (4 * WIDTH)) ** 0.5)
+        kernel = kernel.unflatten(1, (side, side, -1)).permute(0, 3, 1, 2).flatten(1)
     return {"weight": kernel, "bias": bias}
 
 
-def twins(dtype: str):
+def twins(name: str, dtype: str):
     """Keras's model and ours with its weights."""
+    config, original = ORIGINALS[name]
     keras.utils.set_random_seed(0)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype)
     theirs = original()
     keras.config.set_dtype_policy(before)
-    ours = build_model(BASELINE, 1, SIZE, SIZE, 10, (0.0,), (1.0,)).to(getattr(torch, dtype))
+    ours = build_model(config, 1, SIZE, SIZE, 10, (0.0,), (1.0,)).to(getattr(torch, dtype))
     for module, layer in zip(weighted(ours), with_weights(theirs), strict=True):
         module.load_state_dict(from_keras(layer), strict=False)
     return theirs, ours
@@ -105,33 +141,51 @@ def batches(count):
         yield images, nn.functional.one_hot(labels, 10).float()
 
 
-def test_the_networks_first_weights_are_drawn_alike():
+def bound_of(weight: torch.Tensor, init: str) -> float:
+    """The largest absolute value that an initial weight may have."""
+    if weight.ndim == 1:
+        return 0.05
+    if init == "keras_he" and weight.ndim == 4:
+        return 2 * np.sqrt(2 / weight[0].numel()) / 0.87962566
+    return np.sqrt(6 / sum(nn.init._calculate_fan_in_and_fan_out(weight)))
+
+
+@both
+def test_the_networks_first_weights_are_drawn_alike(name):
+    config, original = ORIGINALS[name]
     keras.utils.set_random_seed(0)
     theirs = with_weights(original())
     torch.manual_seed(0)
-    ours = build_model(BASELINE, 1, SIZE, SIZE, 10, (0.0,), (1.0,))
+    ours = build_model(config, 1, SIZE, SIZE, 10, (0.0,), (1.0,))
     for module, layer in zip(weighted(ours), theirs, strict=True):
-        for name, expected in from_keras(layer).items():
-            drawn = module.state_dict()[name]
+        for key, expected in from_keras(layer).items():
+            drawn = module.state_dict()[key]
             assert drawn.shape == expected.shape
             if expected.std() == 0:
                 torch.testing.assert_close(drawn, expected)
             else:
-                bound = (
-                    0.05
-                    if drawn.ndim == 1
-                    else np.sqrt(6 / sum(nn.init._calculate_fan_in_and_fan_out(drawn)))
-                )
+                bound = bound_of(drawn, config.init)
                 for values in (drawn, expected):
-                    # uniform in +-bound: none beyond it, and among many some near it
+                    # none beyond it, and among many some near it
                     assert values.abs().max() <= bound
-                    assert values.numel() < 20 or 0.8 * bound < values.abs().max()
+                    assert values.numel() < 40 or 0.8 * bound < values.abs().max()
+                # as wide: of n numbers, a standard deviation is known to about 1 / sqrt(2n) of itself
+                slack = 4 / drawn.numel() ** 0.5
+                assert drawn.std().item() == pytest.approx(expected.std().item(), rel=slack)
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             assert (module.eps, 1 - module.momentum) == pytest.approx((layer.epsilon, layer.momentum))
 
 
-def test_forward_is_keras():
-    theirs, ours = twins("float32")
+@both
+def test_forward_is_keras(name):
+    theirs, ours = twins(name, "float32")
+    assert sum(p.numel() for p in ours.parameters()) == sum(w.value.numel() for w in theirs.trainable_weights)
+    with torch.no_grad():
+        # so that no gate and no scale is by chance what it is in every other network
+        for layer, module in zip(with_weights(theirs), weighted(ours), strict=True):
+            for weight in layer.trainable_weights:
+                weight.assign(weight.value + 0.1 * torch.randn(weight.shape))
+            module.load_state_dict(from_keras(layer), strict=False)
     for training in (True, False, True, False):
         ((images, _),) = batches(1)
         ours.train(training)
@@ -148,10 +202,11 @@ def test_the_loss_is_keras():
     torch.testing.assert_close(ours, theirs(targets, logits.softmax(1)), rtol=1e-5, atol=1e-5)
 
 
-def test_ten_steps_of_rmsprop_are_keras():
+@both
+def test_ten_steps_of_rmsprop_are_keras(name):
     # In float64: ahead of a BatchNorm a bias has a gradient of nothing but rounding (Keras's is of float32's size
     # even so), and in float32 it soon makes a visible difference, whoever takes the steps.
-    theirs, ours = twins("float64")
+    theirs, ours = twins(name, "float64")
     optimizer = build_optimizer(ours, RmsProp(lr=0.0025, eps=1e-7, arithmetic="keras"))
     keras_optimizer = keras.optimizers.RMSprop(0.0025)
     set_lr(optimizer, 0.0025)
@@ -170,13 +225,14 @@ def test_ten_steps_of_rmsprop_are_keras():
         with torch.no_grad():
             keras_optimizer.apply([v.value.grad for v in variables], variables)
         torch.testing.assert_close(loss, expected, rtol=1e-6, atol=1e-6)
+    before_norm = [a for a, b in pairwise(ours.network) if isinstance(b, nn.modules.batchnorm._BatchNorm)]
     for module, layer in zip(weighted(ours), with_weights(theirs), strict=True):
-        for name, value in from_keras(layer).items():
+        for key, value in from_keras(layer).items():
             # the biases that are rounding alone, and the means that take them off again
-            rounding = (isinstance(module, nn.Conv2d) and name == "bias") or name == "running_mean"
+            rounding = (key == "bias" and module in before_norm) or key == "running_mean"
             close = {"rtol": 0, "atol": 1e-3} if rounding else {"rtol": 1e-5, "atol": 1e-6}
             torch.testing.assert_close(
-                module.state_dict()[name], value, **close, msg=lambda m, n=name: f"{n}: {m}"
+                module.state_dict()[key], value, **close, msg=lambda m, n=key: f"{n}: {m}"
             )
     moved = [(p - q).abs().max() > 1e-3 for p, q in zip(ours.parameters(), start, strict=True) if p.ndim > 1]
     assert all(moved)

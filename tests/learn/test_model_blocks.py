@@ -1,5 +1,7 @@
 """The parts of the networks against their formulas and the libraries that have them."""
 
+from typing import get_args
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,6 +10,7 @@ from torchvision.ops import SqueezeExcitation
 
 from tune_digits.config import variants
 from tune_digits.config.model import Model
+from tune_digits.config.network import Activation
 from tune_digits.learn.models.blocks import (
     ACTIVATIONS,
     LEAK,
@@ -33,6 +36,7 @@ def test_lookups_have_the_names_of_the_configuration():
     assert POOLINGS.keys() == names("pooling")
     assert INITS.keys() == names("init")
     assert names("pooling", "torchvision:NAME") == POOLINGS.keys() - {"flatten"}
+    assert get_args(Activation) == tuple(ACTIVATIONS)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +69,19 @@ def test_gem_lies_between_mean_and_maximum_and_reaches_both():
     assert GeM()(-x).isfinite().all() and GeM()((100 * x).half()).isfinite().all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_gem_is_computed_in_float32_whatever_the_maps_are(dtype):
+    x = (90 * maps(2, 5, 6, 7)).to(dtype)  # 90^3 is more than float16 has
+    gem = GeM()
+    expected = gem(x.float())
+    with torch.autocast("cpu", dtype):
+        pooled = gem(x)
+    assert pooled.dtype == dtype
+    torch.testing.assert_close(pooled, expected.to(dtype), rtol=0, atol=0)
+    pooled.float().sum().backward()
+    assert gem.p.grad.dtype == torch.float32 and gem.p.grad.isfinite().all()
+
+
 @pytest.mark.parametrize(("height", "width"), [(2, 2), (3, 5), (8, 7), (28, 28)])
 def test_blur_pool_is_a_maximum_then_a_binomial_filter(height, width):
     x = maps(2, 3, height, width) - 0.5
@@ -83,6 +100,24 @@ def test_blur_pool_is_a_maximum_then_a_binomial_filter(height, width):
     torch.testing.assert_close(out, expected)
 
 
+@pytest.mark.parametrize(("size", "padding"), [(2, 0), (3, 0), (3, 1)])
+@pytest.mark.parametrize("ceil", [False, True])
+@pytest.mark.parametrize(("height", "width"), [(4, 5), (7, 6), (8, 11)])
+def test_blur_pool_gives_the_sizes_of_the_max_pool_that_it_stands_for(size, padding, ceil, height, width):
+    x = maps(1, 2, height, width)
+    plain = nn.MaxPool2d(size, 2, padding, ceil_mode=ceil)(x)
+    blur = MaxBlurPool((size, size), (padding, padding), ceil=ceil)
+    assert blur(x).shape == plain.shape
+    # each position is an average of maxima, of which the one in the middle counts most
+    constant = torch.full((1, 2, height, width), 0.7)
+    torch.testing.assert_close(blur(constant), torch.full_like(plain, 0.7))
+    if size == 3 and padding == 1 and not ceil:
+        middle = F.max_pool2d(x, 3, stride=1, padding=1)
+        line = torch.tensor([0.25, 0.5, 0.25])
+        padded = F.pad(middle, (1, 1, 1, 1), mode="replicate").unfold(2, 3, 2).unfold(3, 3, 2)
+        torch.testing.assert_close(blur(x), torch.einsum("bchwij,i,j->bchw", padded, line, line))
+
+
 def test_blur_pool_moves_less_with_the_image_than_max_pool():
     x = F.interpolate(maps(1, 1, 9, 9), size=(32, 32))
     moved = x.roll(1, dims=3)
@@ -93,11 +128,12 @@ def test_blur_pool_moves_less_with_the_image_than_max_pool():
     assert change(MaxBlurPool()) < 0.7 * change(nn.MaxPool2d(2))
 
 
-def test_squeeze_and_excitation_equals_torchvisions():
-    ours, theirs = SqueezeExcite(8, 2), SqueezeExcitation(8, 4)
-    for layer, convolution in ((ours.gate[0], theirs.fc1), (ours.gate[2], theirs.fc2)):
-        convolution.weight.data = layer.weight.data[:, :, None, None]
-        convolution.bias.data = layer.bias.data
+@pytest.mark.parametrize(("activation", "layer"), [("relu", nn.ReLU), ("silu", nn.SiLU)])
+def test_squeeze_and_excitation_equals_torchvisions(activation, layer):
+    ours, theirs = SqueezeExcite(8, 2, activation), SqueezeExcitation(8, 4, activation=layer)
+    for dense, convolution in ((ours.gate[0], theirs.fc1), (ours.gate[2], theirs.fc2)):
+        convolution.weight.data = dense.weight.data[:, :, None, None]
+        convolution.bias.data = dense.bias.data
     x = maps(3, 8, 5, 6) - 0.5
     torch.testing.assert_close(ours(x), theirs(x))
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tune_digits.config import Resources, TrialConfig
-from tune_digits.config.model import SHAPE_NEUTRAL
+from tune_digits.config.network import SHAPE_NEUTRAL
 from tune_digits.execute.executor import Executor, Stored
 from tune_digits.execute.slots import Slots, use_slots
 from tune_digits.machine import cpu_model

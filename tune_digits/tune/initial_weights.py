@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +11,7 @@ from tune_digits.config.model import Model
 from tune_digits.disk import file_digest
 from tune_digits.errors import ConfigError, RunError
 from tune_digits.tune.kept_folds import kept_digest, kept_network
+from tune_digits.tune.weight_files import read_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,30 +69,4 @@ def _first_member(folder: Path) -> Path:
                 return place / str(members[0])
             except (RunError, KeyError, IndexError, TypeError) as error:
                 raise ConfigError(f"model.init_from: {place} holds no readable ensemble: {error}") from None
-    raise ConfigError(f"model.init_from: {folder} holds no ensemble; make one with scripts/ensemble.py")
-
-
-def read_weights(file: Path) -> dict[str, Tensor]:
-    """Named tensors from .safetensors, or from .pt/.pth/.bin that torch reads without pickled code.
-
-    The tensors may lie one level down, under `state_dict`, `model` or `model_state_dict`. Raises ConfigError.
-    """
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        if file.suffix == ".safetensors":
-            tensors: dict[str, Tensor] = load_file(file)
-            return tensors
-        loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ConfigError(f"model.weights: {file}: cannot be read as tensors alone: {error}") from None
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
-            loaded = loaded[key]
-    named = loaded if isinstance(loaded, Mapping) else {}
-    tensors = {name: value for name, value in named.items() if isinstance(value, torch.Tensor)}
-    if not tensors:
-        raise ConfigError(f"model.weights: {file}: holds no named tensors (a state_dict is what is wanted)")
-    return tensors
+    raise ConfigError(f"model.init_from: {folder} holds no ensemble; make one with tune-digits ensemble")

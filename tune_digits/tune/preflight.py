@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tune_digits.config import TrialConfig
-from tune_digits.config.model import SHAPE_NEUTRAL, STARTS
+from tune_digits.config.network import SHAPE_NEUTRAL, STARTS
 from tune_digits.data.dataset import Task, head_slices
 from tune_digits.data.folds.split import Fold
 from tune_digits.errors import ConfigError
@@ -110,8 +110,8 @@ def check_models(configs: Sequence[TrialConfig], task: Task, fold: int) -> list[
     for other channels than these images have.
 
 
-    fold: whose weights stand for those of all, where each has its own. Returns what was taken from the given weights,
-    a line for each network.
+    fold: whose weights stand for those of all, where each has its own. Returns what was taken from the given weights
+    and what was left out, a line for each network.
     """
     # these fields make no network fail; zero_last needs residual blocks
     harmless = SHAPE_NEUTRAL - STARTS - {"bn_gamma_init"}
@@ -128,7 +128,7 @@ def check_models(configs: Sequence[TrialConfig], task: Task, fold: int) -> list[
     for model, channels in sorted(doubtful, key=str):
         taken = check_model(model, channels, height, width, classes, read_initial_weights(model, fold))
         if taken is not None:
-            rest = f"; left out: {', '.join(taken.left_out)}" if taken.left_out else ""
+            rest = f"; {taken.in_words()}" if taken.in_words() else ""
             start = initial_weights_file(model, fold)
-            said.append(f"{model.name} starts from {len(taken.copied)} tensors of {start}{rest}")
+            said.append(f"{model.name} starts from {len(taken.taken)} tensors of {start}{rest}")
     return said

@@ -56,21 +56,29 @@ def vector_of(pooling: str, channels: int, height: int, width: int) -> tuple[lis
 
 
 class MaxBlurPool(nn.Module):
-    """Anti-aliased 2x2 max-pooling, (B, C, H, W) -> (B, C, H // 2, W // 2), H and W >= 2.
+    """Anti-aliased max-pooling at stride 2, (B, C, H, W) -> the size that nn.MaxPool2d(size, 2, padding) gives.
 
-    A 2x2 maximum at stride 1, then the 3x3 binomial filter at stride 2 with the edge repeated.
-    Zhang 2019, arXiv 1904.11486.
+    A maximum at stride 1, then the 3x3 binomial filter at stride 2 with the edge repeated. size, padding: (height,
+    width) in pixels of the maximum's window, 2 without padding or 3; ceil: sizes are rounded up and not down. Zhang
+    2019, arXiv 1904.11486.
+
+    >>> MaxBlurPool()(torch.zeros(1, 2, 7, 6)).shape
+    torch.Size([1, 2, 3, 3])
     """
 
     kernel: Tensor
 
-    def __init__(self) -> None:
+    def __init__(
+        self, size: tuple[int, int] = (2, 2), padding: tuple[int, int] = (0, 0), *, ceil: bool = False
+    ) -> None:
         super().__init__()
+        self.size, self.padding, self.after = size, padding, 1 + ceil
         line = torch.tensor([0.25, 0.5, 0.25])
         self.register_buffer("kernel", torch.outer(line, line)[None, None], persistent=False)
 
     def forward(self, maps: Tensor) -> Tensor:
-        highest = F.pad(F.max_pool2d(maps, 2, stride=1), (1, 1, 1, 1), mode="replicate")
+        highest = F.max_pool2d(maps, self.size, stride=1, padding=self.padding)
+        highest = F.pad(highest, (1, self.after, 1, self.after), mode="replicate")
         channels = maps.shape[1]
         return F.conv2d(highest, self.kernel.expand(channels, 1, 3, 3), stride=2, groups=channels)
 
@@ -83,16 +91,20 @@ def halving(blur: bool) -> nn.Module:
 class SqueezeExcite(nn.Module):
     """(B, C, H, W) -> the same shape: each channel times a gate in 0..1, computed from the means of all channels.
 
-    Two dense layers make the gates, with C // ratio (at least 1) units between them. Hu et al. 2018, arXiv 1709.01507.
+    Two dense layers make the gates, with C // ratio (at least 1) units and `activation` (of ACTIVATIONS; the paper's is
+    relu) between them. Hu et al. 2018, arXiv 1709.01507.
     torchvision.ops.SqueezeExcitation computes the same, but importing it takes 4 s of a core in every worker, and saved
     weights would no longer fit (docs/log.md).
     """
 
-    def __init__(self, channels: int, ratio: int) -> None:
+    def __init__(self, channels: int, ratio: int, activation: str = "relu") -> None:
         super().__init__()
         squeezed = max(1, channels // ratio)
         self.gate = nn.Sequential(
-            nn.Linear(channels, squeezed), nn.ReLU(), nn.Linear(squeezed, channels), nn.Sigmoid()
+            nn.Linear(channels, squeezed),
+            ACTIVATIONS[activation](),
+            nn.Linear(squeezed, channels),
+            nn.Sigmoid(),
         )
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -100,9 +112,9 @@ class SqueezeExcite(nn.Module):
         return maps * gates[:, :, None, None]
 
 
-def squeeze_excite(channels: int, ratio: int) -> list[nn.Module]:
+def squeeze_excite(channels: int, ratio: int, activation: str = "relu") -> list[nn.Module]:
     """A list of the one block, or an empty list where ratio is 0."""
-    return [SqueezeExcite(channels, ratio)] if ratio else []
+    return [SqueezeExcite(channels, ratio, activation)] if ratio else []
 
 
 def conv_norm_act(

@@ -12,10 +12,21 @@ from tune_digits.learn.models.norm import Fixed
 
 # Keras's RandomUniform, which its name "uniform" means
 KERAS_UNIFORM = 0.05
+# standard deviation of a standard normal number that lies within -2..2
+STD_WITHIN_2 = 0.87962566103423978
 
 
 def _he(weight: Tensor) -> None:
     nn.init.kaiming_normal_(weight, mode="fan_in", nonlinearity="relu")
+
+
+def _keras_he(weight: Tensor) -> None:
+    """Keras's he_normal for convolutions: drawn within 2 standard deviations, and as wide as if it were not cut."""
+    if weight.ndim < 3:
+        nn.init.xavier_uniform_(weight)
+        return
+    std = (2 / weight[0].numel()) ** 0.5 / STD_WITHIN_2
+    nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
 
 # `init` in the configuration -> what fills the weights of convolutions and dense layers; biases become 0.
@@ -24,6 +35,7 @@ INITS: dict[str, Callable[[Tensor], object] | None] = {
     "default": None,
     "keras": nn.init.xavier_uniform_,
     "he": _he,
+    "keras_he": _keras_he,
 }
 
 

@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tune_digits.config.library_networks import Listed
 from tune_digits.errors import ConfigError
 from tune_digits.learn.models.blocks import POOLINGS
-from tune_digits.learn.models.classifier import Layer
+from tune_digits.learn.models.classifier import Layer, Network
+from tune_digits.learn.models.exchange import exchange_activations, exchange_max_pools
 
 Size = tuple[int, int]
 # shorter sides, pixels, tried where images are too small for a network
@@ -149,6 +151,24 @@ def add_dropout(network: nn.Module, classifiers: Iterable[Layer], dropout: float
         network.set_submodule(name, nn.Sequential(nn.Dropout(dropout), classifier))
 
 
+def add_batchnorm(network: nn.Module, classifiers: Iterable[Layer]) -> None:
+    """Put a BatchNorm of the features before each of the classifiers, in place.
+
+    It comes before a dropout that stands directly before the classifier in a Sequential.
+    """
+    for classifier in classifiers:
+        modules = dict(network.named_modules())
+        name = next(name for name, module in modules.items() if module is classifier)
+        if isinstance(classifier, nn.Linear):
+            norm: nn.Module = nn.BatchNorm1d(classifier.in_features)
+        else:
+            norm = nn.BatchNorm2d(classifier.in_channels)
+        parent, _, child = name.rpartition(".")
+        before = f"{parent}.{int(child) - 1}" if child.isdigit() else ""
+        place = before if isinstance(modules.get(before), nn.Dropout) else name
+        network.set_submodule(place, nn.Sequential(norm, modules[place]))
+
+
 def set_pooling(network: nn.Module, name: str, owner: nn.Module, pooling: str) -> None:
     """Replace the network's global mean, which is the child `name` of `owner`, by `pooling`, in place.
 
@@ -162,3 +182,30 @@ def set_pooling(network: nn.Module, name: str, owner: nn.Module, pooling: str) -
             f"model.pooling: {pooling} does not go with this network, which has no module for its global mean; use avg"
         )
     setattr(owner, name, POOLINGS[pooling]())
+
+
+# ── all of it ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def finished(
+    network: nn.Module,
+    classifiers: tuple[Layer, ...],
+    config: Listed,
+    channels: int,
+    size: Size,
+    height: int,
+    width: int,
+) -> Network:
+    """The network with the configuration's activation, max-pooling, and layers before the classifiers, in place.
+
+    It takes images (B, channels, height, width), which are resized to `size` in front of it. Raises ConfigError where
+    the network has nothing that could be exchanged.
+    """
+    if config.activation is not None:
+        exchange_activations(network, config.activation, torch.zeros(1, channels, *size))
+    if config.blur_pool:
+        exchange_max_pools(network)
+    if config.bn_before_classifier:
+        add_batchnorm(network, classifiers)
+    add_dropout(network, classifiers, config.dropout)
+    return Network(resized(network, size, height, width), classifiers)

@@ -1,4 +1,4 @@
-"""Every classification network that timm lists, for small images and without pretrained weights."""
+"""Every classification network that timm lists, for small images."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from typing import Any
 
 from torch import nn
 
-from tune_digits.config.model import Timm
+from tune_digits.config.library_networks import Timm
 from tune_digits.errors import ConfigError
 from tune_digits.learn.models.classifier import Layer, Network, last_layer
 from tune_digits.learn.models.listed import (
     Size,
     adapt_stem,
-    add_dropout,
+    finished,
     first_conv,
     first_fitting,
-    resized,
     set_pooling,
     sizes_to_try,
 )
@@ -50,8 +49,7 @@ def timm_net(config: Timm, channels: int, height: int, width: int, classes: int)
     network, size = first_fitting(config.name, sizes, build, channels, classes)
     _set_pooling(network, config.pooling)
     classifiers = _classifiers(network)
-    add_dropout(network, classifiers, config.dropout)
-    return Network(resized(network, size, height, width), classifiers)
+    return finished(network, classifiers, config, channels, size, height, width)
 
 
 def _create(name: str, channels: int, classes: int, **options: Any) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Every classification network that torchvision lists, for small images and without pretrained weights."""
+"""Every classification network that torchvision lists, for small images."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ from typing import Any
 
 from torch import nn
 
-from tune_digits.config.model import Torchvision
+from tune_digits.config.library_networks import Torchvision
 from tune_digits.learn.models.classifier import Network, last_layer
 from tune_digits.learn.models.listed import (
     Size,
     adapt_stem,
-    add_dropout,
+    finished,
     first_fitting,
-    resized,
     set_pooling,
     sizes_to_try,
 )
 
 # images must be this many pixels or a multiple, after which MaxViT's four halvings still divide into its windows
-MAXVIT_UNIT = {"small": 112, "standard": 224}
+MAXVIT_UNIT = {"small": 112, "as_is": 224}
 # what torchvision calls the part of a network that ends in its classifier
 CLASSIFIERS = ("fc", "classifier", "head", "heads")
 
@@ -27,7 +26,7 @@ CLASSIFIERS = ("fc", "classifier", "head", "heads")
 def torchvision_net(config: Torchvision, channels: int, height: int, width: int, classes: int) -> Network:
     """Normalised images (B, channels, height, width) -> logits (B, classes); height and width >= 8.
 
-    `stem: small` replaces what `listed.adapt_stem` says; `standard` leaves the network as it was published. Images
+    `stem: small` replaces what `listed.adapt_stem` says; `as_is` leaves the network as it was published. Images
     that are too small for the network are enlarged in front of it (bilinear, proportions kept) to the first of
     `listed.SIDES` that works. Two families take squares of certain sizes only: ViT a multiple of its patch (4
     pixels with the small stem, else 14, 16 or 32), MaxViT one of 112 pixels (small) or 224. GoogLeNet and Inception
@@ -51,8 +50,7 @@ def torchvision_net(config: Torchvision, channels: int, height: int, width: int,
     network, size = first_fitting(config.name, sizes, build, channels, classes)
     set_pooling(network, "avgpool", network, config.pooling)
     classifier = last_layer(getattr(network, next(name for name in CLASSIFIERS if hasattr(network, name))))
-    add_dropout(network, (classifier,), config.dropout)
-    return Network(resized(network, size, height, width), (classifier,))
+    return finished(network, (classifier,), config, channels, size, height, width)
 
 
 def _sizes(arch: str, config: Torchvision, height: int, width: int) -> list[Size]:
