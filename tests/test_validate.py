@@ -50,7 +50,7 @@ def test_a_valid_tree_becomes_the_class() -> None:
         ),
         (
             {"train": {"normalize": {"means": 0.5, "mean": 0.5, "std": 1}}},
-            "a.yaml: trial.train.normalize.means: unknown key",
+            "a.yaml: trial.train.normalize.means: unknown key; did you mean 'mean'? Allowed here: mean, std.",
         ),
         (
             {"trian": {}},
