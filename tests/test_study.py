@@ -269,6 +269,15 @@ def test_a_space_is_found_by_path_or_by_name(tmp_path: Path, monkeypatch) -> Non
     assert find_space("aug") == Path("aug.yaml")  # what lies here comes first
     with pytest.raises(ConfigError, match=r"no search space 'agu'; did you mean 'aug'"):
         find_space("agu")
+    recipe = SPACES / "recipes/kannada_3rd.yaml"
+    assert (
+        find_space("recipes/kannada_3rd").resolve()
+        == find_space("recipes/kannada_3rd.yaml").resolve()
+        == recipe
+    )
+    for short in ("kannada_3rd", "kannada_3rd.yaml"):
+        with pytest.raises(ConfigError, match=r"did you mean 'recipes/kannada_3rd'\?"):
+            find_space(short)
 
 
 @pytest.mark.parametrize("file", sorted(SPACES.glob("*.yaml")), ids=lambda f: f.stem)

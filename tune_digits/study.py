@@ -111,14 +111,20 @@ def space_folders() -> list[Path]:
 
 
 def find_space(name: str) -> Path:
-    """The study file that `name` means: a path, or a name (with or without .yaml) in `search_spaces/`."""
+    """The study file that `name` means: a path, or a name (with or without .yaml) in `search_spaces/`.
+
+    What lies in a folder there has it in its name: `recipes/kannada_3rd`. Raises ConfigError where there is none.
+    """
     spellings = [name] if name.endswith((".yaml", ".yml")) else [name, f"{name}.yaml"]
     candidates = [Path(s) for s in spellings] + [folder / s for folder in space_folders() for s in spellings]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    known = sorted({p.name for folder in space_folders() if folder.is_dir() for p in folder.glob("*.yaml")})
-    hint = did_you_mean(Path(name).stem, [Path(k).stem for k in known])
+    files = [(p, folder) for folder in space_folders() for p in folder.rglob("*.yaml")]
+    known = sorted({p.relative_to(folder).with_suffix("").as_posix() for p, folder in files})
+    wanted = name.removesuffix(".yaml").removesuffix(".yml")
+    inside = [k for k in known if k.endswith(f"/{wanted}")]
+    hint = f"; did you mean '{inside[0]}'?" if inside else did_you_mean(wanted, known)
     raise ConfigError(f"no search space '{name}'{hint} Give a path, or one of: {', '.join(known)}")
 
 
