@@ -12,6 +12,7 @@ from tune_digits.config import Confirm, Cv, Search
 # what --smoke sets where no other flag does: all phases, on very little
 SMOKE: dict[str, Any] = {
     "data.subset": 200,
+    "cv.valid_rows": 200,
     "cv.folds": 2,
     "cv.repeats": 1,
     "search.trials": 2,

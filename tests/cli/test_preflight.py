@@ -143,10 +143,6 @@ def test_a_teacher_of_other_rows(here: Path, capsys: Output) -> None:
     taken(*teach(ROWS))
 
 
-def test_a_teacher_beside_a_subset(here: Path, capsys: Output) -> None:
-    assert "data.subset" in refused(capsys, *teach(ROWS), flags=("--subset", "30"))
-
-
 def test_a_network_that_cannot_be_made_for_the_images(here: Path, capsys: Output) -> None:
     network = "{name: 'torchvision:squeezenet1_1', bn_gamma_init: zero_last}"
     assert "squeezenet1_1" in refused(capsys, f"model={network}")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import weakref
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +24,9 @@ from commands import (
 )
 
 from tune_digits.cli.common import parse_seconds
-from tune_digits.cli.search import load, make_parser, prepare
-from tune_digits.data.dataset import Task
-from tune_digits.data.load import load_task
+from tune_digits.cli.search import make_parser
+from tune_digits.learn import fit
 from tune_digits.runs import Run
-from tune_digits.screen import Screen
 from tune_digits.tune import search as tune_search
 
 flags = Covered()
@@ -75,11 +71,21 @@ def test_data_names_what_is_trained_on(here: Path) -> None:
 
 
 @flags("--subset")
-def test_subset_is_searched_on(here: Path) -> None:
+def test_a_subset_is_trained_on_and_all_rows_judge(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = []
+    real = fit.start_training
+
+    def watched(config: Any, images: Any, rows: np.ndarray, *rest: Any) -> Any:
+        trained.append(rows)
+        return real(config, images, rows, *rest)
+
+    monkeypatch.setattr("tune_digits.learn.fit.start_training", watched)
     path = run("--subset", 30, "--confirm-folds", 3)
-    rows = np.concatenate(validating(path))
-    assert sorted(rows) == list(range(30))
+    assert sorted(np.concatenate(validating(path))) == list(range(ROWS))
     assert facts(path)["data"]["rows"] == ROWS
+    searched, confirmed = trained[:2], trained[2:]
+    assert all(len(rows) <= 30 and set(rows) < set(np.concatenate(confirmed)) for rows in searched)
+    assert len(set(np.concatenate(confirmed))) == 30
 
 
 @flags("--folds")
@@ -121,24 +127,6 @@ def test_the_fold_that_trials_train_on_is_the_studys(here: Path) -> None:
     assert losses[0] != losses[1]
 
 
-@flags("--subset")
-def test_rows_that_are_not_searched_on_are_let_go(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    images = []
-
-    def watched(*args: Any) -> Task:
-        task = load_task(*args)
-        images.append(weakref.ref(task.train.images))
-        return task
-
-    monkeypatch.setattr("tune_digits.data.load.load_task", watched)
-    args = make_parser().parse_args(["--space", "small.yaml", "--subset", "30"])
-    study, _ = load(args)
-    prepared = prepare(study, None, args, Screen())
-    gc.collect()
-    assert len(prepared.task.train) == 30
-    assert [image() for image in images] == [None]
-
-
 @flags("--set")
 def test_set_reaches_any_key_over_all_else(here: Path, capsys: Output) -> None:
     path = run(
@@ -168,7 +156,7 @@ def test_what_a_search_says_and_keeps_of_itself(
     out = capsys.readouterr().out
     told = [
         "60 train, 20 test",
-        "on 30 of them",
+        "trainings take 30 of the rows",
         "3 folds, stratified",
         "1 at once, 1 CPU each",
         "run folder: run ",

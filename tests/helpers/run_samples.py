@@ -22,6 +22,7 @@ from tune_digits.study import Study, make_study
 from tune_digits.tune import prepare
 from tune_digits.tune.confirm import run_confirm
 from tune_digits.tune.search import run_search
+from tune_digits.tune.searcher import open_study
 from tune_digits.tune.training import share
 
 MADE_FROM = Fingerprints("data", "folds")
@@ -110,3 +111,8 @@ def confirmed_run(
     task, data = share(task, metric_of(study.cv, task.targets), executor)
     board = run_confirm(study, run, task, data, folds_of(study, task), records, MADE_FROM, executor, Screen())
     return run, board
+
+
+def told(run: Run, study: Any) -> list[Any]:
+    """The trials as Optuna's journal has them."""
+    return open_study(run.journal, study.search, study.space, 0).trials

@@ -262,9 +262,6 @@ def test_out_of_fold_answers_are_of_the_best_and_of_all_rows(tmp_path: Path) -> 
         np.testing.assert_array_equal(proba[result.valid_idx], result.valid_proba)
     few, _ = confirmed_run(tmp_path / "few", study(confirm={"candidates": 2, "folds": 2}), TASK)
     assert not (few.path / "out_of_fold.npz").exists()
-    subset = study(data={"subset": 100})
-    some, _ = confirmed_run(tmp_path / "subset", subset, TASK)
-    assert not (some.path / "out_of_fold.npz").exists()
 
 
 def test_the_leaderboard_file_is_the_leaderboard(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from run_samples import halves_task, small_study
 from tune_digits.errors import ConfigError, DataError
 from tune_digits.screen import Progress, Screen
 from tune_digits.study import Study
-from tune_digits.tune.prepare import draw_subset, folds_of, start_and_read
+from tune_digits.tune.prepare import draw_subset, folds_of, start_and_read, trained_folds
 
 TASK = halves_task(60)
 
@@ -88,21 +88,30 @@ def test_a_large_file_is_followed_on_the_screen(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_subset_is_drawn_from_the_training_rows_alone() -> None:
-    holdouts = {"more": TASK.train}
-    task, rows = draw_subset(small_study(data={"subset": 20}), replace(TASK, holdouts=holdouts))
+    rows = draw_subset(small_study(data={"subset": 20}), TASK.train)
     assert rows is not None and len(rows) == 20
-    np.testing.assert_array_equal(task.train.images, TASK.train.images[rows])
-    np.testing.assert_array_equal(task.train.labels, TASK.train.labels[rows])
-    assert task.holdouts == holdouts
-    assert np.bincount(task.train.labels[:, 0]).tolist() == [10, 10]
-    _, other = draw_subset(small_study(data={"subset": 20}, cv={"folds": 3, "seed": 1}), TASK)
+    assert np.bincount(TASK.train.labels[rows, 0]).tolist() == [10, 10]
+    other = draw_subset(small_study(data={"subset": 20}, cv={"folds": 3, "seed": 1}), TASK.train)
     assert other is not None and not np.array_equal(rows, other)
 
 
 @pytest.mark.parametrize("subset", [None, 60, 61])
 def test_without_a_subset_the_rows_are_all(subset: int | None) -> None:
-    task, rows = draw_subset(small_study(data={"subset": subset}), TASK)
-    assert task is TASK and rows is None
+    assert draw_subset(small_study(data={"subset": subset}), TASK.train) is None
+
+
+def test_a_subset_limits_what_is_trained_on_and_not_what_is_judged() -> None:
+    study = small_study(data={"subset": 30})
+    rows = draw_subset(study, TASK.train)
+    assert rows is not None
+    limited, whole = trained_folds(study, TASK.train, rows), folds_of(study.cv, TASK.train)
+    for own, fold in zip(limited, whole, strict=True):
+        np.testing.assert_array_equal(own.train_idx, np.intersect1d(fold.train_idx, rows))
+        np.testing.assert_array_equal(own.valid_idx, fold.valid_idx)
+    some = small_study(data={"subset": 30}, cv={"folds": 3, "valid_rows": 8})
+    for own, fold in zip(trained_folds(some, TASK.train, None), whole, strict=True):
+        np.testing.assert_array_equal(own.train_idx, fold.train_idx)
+        assert len(own.valid_idx) == 8 and set(own.valid_idx) < set(fold.valid_idx)
 
 
 def test_folds_know_groups_and_columns() -> None:
@@ -118,7 +127,8 @@ def test_folds_know_groups_and_columns() -> None:
 
 def test_the_subset_is_drawn_by_the_seed_of_the_folds_and_not_of_the_search() -> None:
     def rows(**parts: Any) -> list[int]:
-        _, drawn = draw_subset(small_study(data={"subset": 20}, **parts), TASK)
+        drawn = draw_subset(small_study(data={"subset": 20}, **parts), TASK.train)
+        assert drawn is not None
         return drawn.tolist()
 
     assert rows() == rows(search={"seed": 7, "trials": 4})

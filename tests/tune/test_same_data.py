@@ -16,19 +16,20 @@ from tune_digits.errors import RunError
 from tune_digits.runs import Fingerprints, FoldResult, Run
 from tune_digits.study import Study
 from tune_digits.tune import same_data
+from tune_digits.tune.prepare import trained_folds
 from tune_digits.tune.same_data import check_same_data, check_same_search, facts_of, made_from
 
 TASK = halves_task(60, test=20)
 
 
 def begin(folder: Path, study: Study, task: Task = TASK) -> Run:
-    fingerprints = made_from(task, None, folds_of(study, task))
+    fingerprints = made_from(task, folds_of(study, task))
     return runs.create_run(folder, "small", study.to_yaml(), facts_of(study, task, fingerprints))
 
 
 def go_on(run: Run, study: Study, task: Task = TASK, rows: np.ndarray | None = None) -> None:
     check_same_data(run, study, task)
-    check_same_search(run, made_from(task, rows, folds_of(study, task)))
+    check_same_search(run, made_from(task, trained_folds(study, task.train, rows)))
 
 
 def changed(**parts: Any) -> Task:
@@ -72,22 +73,23 @@ def test_other_folds_or_another_subset_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="folds"):
         go_on(run, small_study(cv={"folds": 4}))
     with pytest.raises(RunError, match="folds"):
-        go_on(run, study, rows=np.arange(60))
+        go_on(run, study, rows=np.arange(30))
 
 
 def test_fingerprints_differ_with_data_subset_and_folds() -> None:
     study, rows = small_study(), np.arange(30)
-    folds = folds_of(study, replace(TASK, train=TASK.train.take(rows)))
+    folds = trained_folds(study, TASK.train, rows)
     made = [
-        made_from(TASK, rows, folds),
-        made_from(changed(labels=1 - TASK.train.labels), rows, folds),
-        made_from(TASK, rows + 30, folds),
-        made_from(TASK, None, folds),
-        made_from(TASK, rows, folds[::-1]),
+        made_from(TASK, folds),
+        made_from(changed(labels=1 - TASK.train.labels), folds),
+        made_from(TASK, trained_folds(study, TASK.train, rows + 30)),
+        made_from(TASK, trained_folds(study, TASK.train, None)),
+        made_from(TASK, folds[::-1]),
+        made_from(TASK, trained_folds(small_study(cv={"folds": 3, "valid_rows": 9}), TASK.train, rows)),
     ]
-    assert len(set(made)) == 5
-    assert made_from(TASK, rows.copy(), folds) == made[0]
-    assert [m.data == made[0].data for m in made] == [True, False, True, True, True]
+    assert len(set(made)) == 6
+    assert made_from(TASK, trained_folds(study, TASK.train, rows.copy())) == made[0]
+    assert [m.data == made[0].data for m in made] == [True, False, True, True, True, True]
 
 
 @pytest.mark.parametrize("kept", ["a trial", "a confirming training"])
@@ -95,7 +97,7 @@ def test_fingerprints_differ_with_data_subset_and_folds() -> None:
 def test_a_record_of_another_run_is_refused(tmp_path: Path, kept: str, other: dict[str, str]) -> None:
     study = small_study()
     run = begin(tmp_path, study)
-    own = made_from(TASK, None, folds_of(study, TASK))
+    own = made_from(TASK, folds_of(study, TASK))
 
     def put(fingerprints: Fingerprints) -> None:
         if kept == "a trial":

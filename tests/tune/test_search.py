@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from optuna.trial import TrialState
-from run_samples import INLINE, MADE_FROM, folds_of, halves_task, searched_run, small_study
+from run_samples import INLINE, MADE_FROM, folds_of, halves_task, searched_run, small_study, told
 from run_samples import record as trial_record
 
 from tune_digits import runs
@@ -27,15 +27,9 @@ from tune_digits.learn.epoch import EpochReport
 from tune_digits.learn.metrics import metric_of
 from tune_digits.runs import Run
 from tune_digits.tune.search import state_at_end
-from tune_digits.tune.searcher import open_study
 from tune_digits.tune.training import train, training_data
 
 TASK = halves_task()
-
-
-def told(run: Run, study: Any) -> list[Any]:
-    """The trials as Optuna's journal has them."""
-    return open_study(run.journal, study.search, study.space, 0).trials
 
 
 def test_records_journal_and_epochs_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

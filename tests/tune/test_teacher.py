@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tune_digits.config.loss import CrossEntropy
-from tune_digits.errors import ConfigError, DataError
+from tune_digits.errors import DataError
 from tune_digits.tune.teacher import check_teacher, read_teacher, teacher_digest
 
 HEADS = (slice(0, 3), slice(3, 5))
@@ -66,15 +66,13 @@ def test_a_plain_npy_is_refused(tmp_path):
         read_teacher(tmp_path / "teacher.npy", 4, HEADS)
 
 
-def test_a_teacher_is_checked_against_the_data_and_does_not_go_with_a_subset(tmp_path):
+def test_a_teacher_is_checked_against_the_data_(tmp_path):
     one, loss = (slice(0, 4),), CrossEntropy(teacher=str(tmp_path / "t.npz"), teacher_weight=0.5)
     np.savez(tmp_path / "t.npz", proba=np.full((20, 4), np.float32(0.25)))
     check_teacher(loss, one, 20)
     with pytest.raises(DataError, match=r"t\.npz: proba is \(20, 4\), but the training data have 21 rows"):
         check_teacher(loss, one, 21)
-    with pytest.raises(ConfigError, match=r"data\.subset takes some of them"):
-        check_teacher(loss, one, 20, subset=10)
-    check_teacher(CrossEntropy(teacher="none.npz"), one, 20, subset=10)
+    check_teacher(CrossEntropy(teacher="none.npz"), one, 20)
 
 
 def test_the_digest_is_of_the_content(tmp_path):

@@ -83,7 +83,7 @@ def make_parser(defaults: Mapping[str, str] | None = None) -> argparse.ArgumentP
         metavar="G",
         help="column, or rows per group: rows of one group (writer, patient) stay in one fold",
     )
-    add("--subset", type=int, metavar="N", help="search on N of the training rows, drawn evenly by class")
+    add("--subset", type=int, metavar="N", help="train on N of the rows, drawn evenly by class; judge on all")
     add("--time-budget", type=parse_seconds, metavar="T", help="end the search after 90s, 20m, 1.5h")
     add("--candidates", type=int, metavar="N", help="trials to confirm; baseline and start points join them")
     add("--confirm-folds", type=int, metavar="N", help="folds to confirm on")
@@ -226,10 +226,10 @@ def prepare(study: Study, run: Run | None, args: argparse.Namespace, screen: Scr
     """
     from tune_digits.execute.slots import oversubscription
     from tune_digits.machine import available_cores, work_of_others
-    from tune_digits.tune.prepare import Prepared, draw_subset, folds_of, start_and_read
+    from tune_digits.tune.prepare import Prepared, draw_subset, start_and_read, trained_folds
 
     others = work_of_others()  # before there is any work of our own
-    executor, whole = start_and_read(study, args.address, CACHE, screen)
+    executor, task = start_and_read(study, args.address, CACHE, screen)
 
     from tune_digits.cli.summary import print_folds, report_findings
     from tune_digits.learn.metrics import metric_of
@@ -237,14 +237,16 @@ def prepare(study: Study, run: Run | None, args: argparse.Namespace, screen: Scr
     from tune_digits.tune.same_data import check_same_data, check_same_search, facts_of, made_from
     from tune_digits.tune.training import share
 
-    screen.say(whole.describe())
+    screen.say(task.describe())
     if run is not None:
-        check_same_data(run, study, whole)
-    task, rows = draw_subset(study, whole)
+        check_same_data(run, study, task)
+    rows = draw_subset(study, task.train)
     if rows is not None:
-        screen.say(f"search and confirm on {len(rows):,} of them, drawn evenly by class")
-    folds = folds_of(study.cv, task.train)
-    fingerprints = made_from(whole, rows, folds)
+        screen.say(
+            f"trainings take {len(rows):,} of the rows, drawn evenly by class; all others only validate"
+        )
+    folds = trained_folds(study, task.train, rows)
+    fingerprints = made_from(task, folds)
     if run is not None:
         check_same_search(run, fingerprints)
     print_folds(folds, task.train, study, screen)
@@ -256,7 +258,7 @@ def prepare(study: Study, run: Run | None, args: argparse.Namespace, screen: Scr
     here = not (args.address or (study.resources.executor == "ray" and os.environ.get("RAY_ADDRESS")))
     if here and (warning := oversubscription(executor.slots, others, available_cores())):
         screen.warn(warning)
-    facts = {"slots": slots, **facts_of(study, whole, fingerprints)}
+    facts = {"slots": slots, **facts_of(study, task, fingerprints)}
     task, data = share(task, metric_of(study.cv, task.targets), executor)
     return Prepared(task, data, folds, fingerprints, facts, executor)
 

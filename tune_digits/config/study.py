@@ -70,6 +70,11 @@ class Cv(Part):
         "error",
         description="what to do with a group that holds all rows of a class: error, or train in every fold",
     )
+    valid_rows: int | None = Field(
+        None,
+        ge=1,
+        description="judge each fold on at most this many of its validation rows, drawn evenly by class; none = all",
+    )
     seed: int = Field(
         0, ge=0, le=2**31 - 1, description="seed of the shuffle before the rows are divided into folds"
     )

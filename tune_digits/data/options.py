@@ -44,7 +44,10 @@ class DataOptions(Part):
         description="extra labelled sets, paths or {path, role: holdout | train}; none = found by name, () = no",
     )
     subset: int | None = Field(
-        None, ge=20, description="search and confirm on this many training samples, drawn evenly by class"
+        None,
+        ge=20,
+        description="search and confirmation train on this many samples, drawn evenly by class, and are judged on all "
+        "validation rows",
     )
 
     @classmethod

@@ -30,7 +30,7 @@ from tune_digits.tune.leaderboard import leaderboard, out_of_fold
 from tune_digits.tune.networks import save_network
 from tune_digits.tune.search import rank
 from tune_digits.tune.sources import sources_of
-from tune_digits.tune.training import TrainingData, TrainingPlan, train_plans
+from tune_digits.tune.training import TrainingData, TrainingPlan, train_plans, verdict_on
 
 # far from the seeds of any search, which count from the study's own
 FRESH = 1_000_003
@@ -119,8 +119,7 @@ def judge_fold(
     def proba(images: torch.Tensor) -> np.ndarray:
         return predict_proba(state.best_model, images.to(device), heads, precision=config.train.precision)
 
-    valid = proba(on_device.images[torch.from_numpy(fold.valid_idx.copy()).to(device)])
-    labels = np.stack([data.proba[fold.valid_idx, head].argmax(1) for head in heads], axis=1)
+    valid, verdict = verdict_on(fold.valid_idx, config, data, state, on_device)
     holdouts = {
         name: score(data.metric, proba(torch.from_numpy(images.copy())), truth, heads)
         for name, (images, truth) in shared.holdouts.items()
@@ -131,7 +130,7 @@ def judge_fold(
         job.seed,
         fold.valid_idx,
         valid,
-        score(data.metric, valid, labels, heads),
+        verdict,
         sum(report.seconds for report in state.history),
         shared.made_from,
         holdouts,
@@ -214,9 +213,9 @@ def run_confirm(
         board.to_csv(temporary, index=False)
     best = set(board["trial"].head(study.ensemble.top).tolist())
     proba = out_of_fold([r for r in run.folds() if r.trial in best], len(task.train))
-    # a teacher answers for every row that the data have, so not where this is a subset of them
-    if proba is not None and study.data.subset is None:
+    if proba is not None:
         trained = [r for r in chosen if r.number in best]
-        rows = np.concatenate([row_hashes(task.train.images), *rows_before(trained, used)])
+        seen = np.unique(np.concatenate([fold.train_idx for fold in used]))
+        rows = np.concatenate([row_hashes(task.train.images[seen]), *rows_before(trained, used)])
         run.write_out_of_fold(proba, np.unique(rows))
     return board

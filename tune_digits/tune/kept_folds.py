@@ -32,7 +32,7 @@ def out_of_fold_file(source: SameFolds, key: str) -> Path:
     if not file.is_file():
         raise ConfigError(
             f"{key}: {file} is missing, from which a training on all rows would learn; it is written where a run is "
-            "confirmed on all folds, without data.subset"
+            "confirmed on all folds"
         )
     return file
 

@@ -102,7 +102,7 @@ def check_losses(study: Study, configs: Sequence[TrialConfig], task: Task) -> No
     heads = head_slices(task.targets)
     for loss in dict.fromkeys(config.loss for config in configs):
         check_heads(loss, heads)
-        check_teacher(loss, heads, len(task.train), study.data.subset)
+        check_teacher(loss, heads, len(task.train))
 
 
 def check_models(configs: Sequence[TrialConfig], task: Task, fold: int) -> list[str]:

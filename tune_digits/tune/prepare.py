@@ -1,14 +1,13 @@
-"""What a search needs before its first trial: an executor, the data, the rows that are searched on, and their folds.
+"""What a search needs before its first trial: an executor, the data, their folds, and the rows that are trained on.
 
-executor, whole = start_and_read(study, None, None, Screen())
-task, rows = draw_subset(study, whole)
-folds = folds_of(study.cv, task.train)
+executor, task = start_and_read(study, None, None, Screen())
+folds = trained_folds(study, task.train, draw_subset(study, task.train))
 preflight(study, task, folds)
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What a search needs besides its study. task: with the rows that are searched on; facts: what run.json keeps."""
+    """What a search needs besides its study. facts: what run.json keeps."""
 
     task: Task
     data: Stored[TrainingData]
@@ -82,15 +81,24 @@ def start_and_read(
     return executor, loaded.result()
 
 
-def draw_subset(study: Study, whole: Task) -> tuple[Task, np.ndarray | None]:
-    """The task with the rows that are searched on, and their numbers int64 (n,); None where these are all."""
+def draw_subset(study: Study, train: Labelled) -> np.ndarray | None:
+    """The rows that are trained on, int64 (n,); None where these are all."""
     from tune_digits.data.folds.subset import subset_rows
 
-    train = whole.train
     if study.data.subset is None or study.data.subset >= len(train):
-        return whole, None
-    rows = subset_rows(train.labels, train.groups, study.data.subset, study.cv.seed)
-    return replace(whole, train=train.take(rows)), rows
+        return None
+    return subset_rows(train.labels, train.groups, study.data.subset, study.cv.seed)
+
+
+def trained_folds(study: Study, train: Labelled, rows: np.ndarray | None) -> tuple[Fold, ...]:
+    """The folds of all labelled rows, of which only `rows` (int64 (n,); None = all) are trained on.
+
+    All rows of a fold's validation part judge it, or as many as cv.valid_rows says. Raises DataError.
+    """
+    from tune_digits.data.folds.limits import limit_folds
+
+    cv = study.cv
+    return limit_folds(folds_of(cv, train), train.labels, rows, cv.valid_rows, cv.seed)
 
 
 def folds_of(cv: Cv, train: Labelled) -> tuple[Fold, ...]:

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from tune_digits.data.dataset import Task
-from tune_digits.data.fingerprint import describe_difference, hash_array, hash_of
+from tune_digits.data.fingerprint import describe_difference
 from tune_digits.data.folds.split import Fold, fingerprint_of_folds
 from tune_digits.errors import RunError
 from tune_digits.learn.version import TRAINING_VERSION
@@ -21,9 +19,9 @@ from tune_digits.study import Study
 from tune_digits.tune.given_files import digests_of_given_files
 
 
-def made_from(whole: Task, rows: np.ndarray | None, folds: Sequence[Fold]) -> Fingerprints:
-    """whole: all the data; rows int64 (n,): the subset of its training rows that is divided into folds, None = all."""
-    return Fingerprints(whole.fingerprint, hash_of([hash_array(rows), fingerprint_of_folds(folds)]))
+def made_from(whole: Task, folds: Sequence[Fold]) -> Fingerprints:
+    """whole: all the data; folds: as they are trained and validated, with the rows of a subset alone."""
+    return Fingerprints(whole.fingerprint, fingerprint_of_folds(folds))
 
 
 def facts_of(study: Study, whole: Task, fingerprints: Fingerprints) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 from tune_digits.config.train import Train
+from tune_digits.data.folds.limits import watched_rows
 from tune_digits.data.folds.split import Fold
 from tune_digits.errors import RunError
 from tune_digits.execute.executor import Executor, Proposal, Stored, TrialRun
@@ -19,15 +20,16 @@ from tune_digits.tune.hparams import write_columns
 from tune_digits.tune.scheduler import make_scheduler
 from tune_digits.tune.searcher import OptunaTrials, left_behind, open_study
 from tune_digits.tune.tracking import Tracker
-from tune_digits.tune.training import TrainingData, TrialData, train_trial
+from tune_digits.tune.training import VERDICT, TrainingData, TrialData, labels_of_rows, train_trial
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Live:
-    """A trial that is running. history: the epochs that it has reported, each once."""
+    """A trial that is running. history: the epochs that it has reported, each once. verdict: its score on all rows."""
 
     proposal: Proposal
     history: list[EpochReport] = field(default_factory=list)
+    verdict: float | None = None
 
 
 class SearchTrials:
@@ -54,10 +56,12 @@ class SearchTrials:
 
     def reported(self, key: str, report: Mapping[str, Any]) -> None:
         epoch = EpochReport(**{f.name: report[f.name] for f in fields(EpochReport)})
-        self._live[key].history.append(epoch)
+        live = self._live[key]
+        live.history.append(epoch)
+        live.verdict = report[VERDICT]
         if epoch.score is not None:
             self._optuna.report(key, epoch.epoch, epoch.score)
-        self._tracker.reported(key, epoch, self._score(key))
+        self._tracker.reported(key, epoch, self._score(live))
 
     def ended(self, key: str) -> None:
         live = self._live.pop(key)
@@ -68,16 +72,16 @@ class SearchTrials:
         error = None
         if diverged(live.history):
             error = f"the loss was no longer finite in epoch {last.epoch} of {train.epochs}"
-        self._end(key, state_at_end(live.history, train), kept_epoch(live.history, train).score, error)
+        self._end(key, state_at_end(live.history, train), self._score(live), error)
 
     def failed(self, key: str, error: str) -> None:
-        score = self._score(key)
-        del self._live[key]
-        self._end(key, "failed", score, error)
+        live = self._live.pop(key)
+        self._end(key, "failed", self._score(live), error)
 
-    def _score(self, key: str) -> float | None:
+    def _score(self, live: _Live) -> float | None:
         """The score of the weights that the trial would be left with if it ended now; None before its first epoch."""
-        live = self._live[key]
+        if live.verdict is not None:
+            return live.verdict
         return kept_epoch(live.history, live.proposal.config.train).score if live.history else None
 
     def _end(self, key: str, state: State, score: float | None, error: str | None) -> None:
@@ -124,6 +128,7 @@ def run_search(
             data,
             fold.train_idx,
             fold.valid_idx,
+            watched_rows(fold, labels_of_rows(data.get()), study.cv.seed),
             str(run.path.resolve()),
             study.search.seed,
             fold.index,

@@ -13,7 +13,7 @@ import numpy as np
 from tune_digits.config.given import SameFolds
 from tune_digits.config.loss import Loss
 from tune_digits.disk import file_digest
-from tune_digits.errors import ConfigError, DataError
+from tune_digits.errors import DataError
 from tune_digits.tune.kept_folds import kept_digest, kept_network, out_of_fold_file
 from tune_digits.tune.networks import load_network
 
@@ -110,17 +110,13 @@ def teacher_digest(teacher: str | SameFolds) -> str:
         raise DataError(f"{teacher}: cannot be read as a teacher's .npz: {error}") from None
 
 
-def check_teacher(config: Loss, heads: tuple[slice, ...], samples: int, subset: int | None = None) -> None:
+def check_teacher(config: Loss, heads: tuple[slice, ...], samples: int) -> None:
     """Raise ConfigError or DataError where a training with this loss would find a teacher that does not fit its data.
 
-    heads: the class columns of each target; samples: rows of the training data; subset: data.subset of the study.
+    heads: the class columns of each target; samples: rows of the training data.
     """
     if config.teacher_weight == 0 or config.teacher is None:
         return
-    if subset is not None:
-        raise ConfigError(
-            "trial.loss.teacher covers all training rows, and data.subset takes some of them: leave one of the two out"
-        )
     if isinstance(config.teacher, SameFolds):
         # the ensemble will read it: better said now than after the search
         file = out_of_fold_file(config.teacher, "trial.loss.teacher")

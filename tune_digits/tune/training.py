@@ -20,7 +20,8 @@ from tune_digits.config.given import SameFolds
 from tune_digits.data.dataset import Labelled, Target, Task, head_slices
 from tune_digits.execute.executor import Executor, Stored
 from tune_digits.execute.slots import Slots, use_slots
-from tune_digits.learn.metrics import Metric
+from tune_digits.learn.epoch import is_over
+from tune_digits.learn.metrics import Metric, score
 from tune_digits.patches.ray_warm import quick_imports
 from tune_digits.tune.initial_weights import read_initial_weights
 from tune_digits.tune.teacher import teach
@@ -230,29 +231,63 @@ def _train_fused(
 class TrialData:
     """What all trials of a search share.
 
-    train_rows, valid_rows: int64 (n,) of the one fold. run_path: the run folder.
+    train_rows, valid_rows: int64 (n,) of the one fold. watched_rows: those of valid_rows that each epoch is scored on.
+    run_path: the run folder.
     """
 
     training: Stored[TrainingData]
     train_rows: np.ndarray
     valid_rows: np.ndarray
+    watched_rows: np.ndarray
     run_path: str
     seed: int
     fold: int
     slots: Slots
 
 
+# the key of a trial's report that holds its score on all validation rows: a number with the last one of a trial that
+# trained to its own end, else None
+VERDICT = "verdict"
+
+
 def train_trial(number: int, config: TrialConfig, shared: TrialData) -> Iterator[Mapping[str, Any]]:
-    """Train the trial of this number; yields an EpochReport's fields after each epoch."""
+    """Train the trial of this number; yields an EpochReport's fields and VERDICT after each epoch.
+
+    Epochs are scored on `watched_rows`, which decides whether the trial goes on. The weights that it is left with are
+    scored on all of `valid_rows`, where these are more.
+    """
     state_file = runs.Run(Path(shared.run_path)).trial_state(number)
-    for report, _, _ in train(
+    data = shared.training.get()
+    for report, state, on_device in train(
         config,
-        shared.training.get(),
+        data,
         shared.train_rows,
-        shared.valid_rows,
+        shared.watched_rows,
         seed=shared.seed,
         fold=shared.fold,
         slots=shared.slots,
         state_file=state_file,
     ):
-        yield asdict(report)
+        ended = report is state.history[-1] and is_over(state.history, config.train)
+        more = len(shared.valid_rows) > len(shared.watched_rows)
+        verdict = verdict_on(shared.valid_rows, config, data, state, on_device)[1] if ended and more else None
+        yield {**asdict(report), VERDICT: verdict}
+
+
+def verdict_on(
+    rows: np.ndarray, config: TrialConfig, data: TrainingData, state: TrainState, on_device: DeviceData
+) -> tuple[np.ndarray, float]:
+    """What the weights that a training is left with say of `rows` int64 (n,): probabilities float32 (n, K), score."""
+    import torch
+
+    from tune_digits.learn.predict import predict_proba
+
+    heads = head_slices(data.targets)
+    images = on_device.images[torch.from_numpy(rows.copy()).to(on_device.images.device)]
+    proba = predict_proba(state.best_model, images, heads, precision=config.train.precision)
+    return proba, score(data.metric, proba, labels_of_rows(data)[rows], heads)
+
+
+def labels_of_rows(data: TrainingData) -> np.ndarray:
+    """The labels int64 (N, T): the likeliest class of each target."""
+    return np.stack([data.proba[:, head].argmax(1) for head in head_slices(data.targets)], axis=1)
