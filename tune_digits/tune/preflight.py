@@ -59,7 +59,7 @@ def check_losses(study: Study, configs: Sequence[TrialConfig], task: Task) -> No
 def check_models(configs: Sequence[TrialConfig], task: Task) -> list[str]:
     """Refuse a network that cannot be made for these images, or started from the given weights.
 
-    Returns what was taken from the given weights and what was left out, a line for each network.
+    Returns what was taken from the given weights and what was left out: a line for each network, equal ones once.
     """
     # these fields make no network fail; zero_last needs residual blocks
     harmless = SHAPE_NEUTRAL - STARTS - {"bn_gamma_init"}
@@ -79,4 +79,4 @@ def check_models(configs: Sequence[TrialConfig], task: Task) -> list[str]:
             rest = f"; {taken.in_words()}" if taken.in_words() else ""
             start = model.init_from or model.weights
             said.append(f"{model.name} starts from {len(taken.taken)} tensors of {start}{rest}")
-    return said
+    return list(dict.fromkeys(said))
