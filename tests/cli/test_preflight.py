@@ -159,6 +159,13 @@ def test_initial_weights_of_another_network(here: Path, capsys: Output) -> None:
     taken("model.weights=start.safetensors")
     out = capsys.readouterr().out
     assert re.search(rf"lean_cnn starts from \d+ tensors of {here}/start\.safetensors\n", out)
+    # what is not taken as it is stands behind it, once
+    colour = build_model(config.model, 3, 6, 6, 9, (0.5,) * 3, (0.3,) * 3).state_dict()
+    save_file({**colour, "head.weight": torch.zeros(2)}, "colour.safetensors")
+    taken("model.weights=colour.safetensors", "model.activation={choice: [relu, mish]}")
+    out = " ".join(capsys.readouterr().out.split())
+    assert out.count("colour.safetensors; summed over the colours: network.0.weight; ") == 1
+    assert "; not in this network: head.weight; of another shape: network.14." in out
 
 
 def test_folds_that_cannot_be_made(here: Path, capsys: Output) -> None:

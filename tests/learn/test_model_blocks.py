@@ -80,6 +80,10 @@ def test_gem_is_computed_in_float32_whatever_the_maps_are(dtype):
     torch.testing.assert_close(pooled, expected.to(dtype), rtol=0, atol=0)
     pooled.float().sum().backward()
     assert gem.p.grad.dtype == torch.float32 and gem.p.grad.isfinite().all()
+    # also where the whole network is of that type, the power with it
+    cast = GeM().to(dtype)(x)
+    assert cast.dtype == dtype
+    torch.testing.assert_close(cast, expected.to(dtype), rtol=2e-2, atol=0)
 
 
 @pytest.mark.parametrize(("height", "width"), [(2, 2), (3, 5), (8, 7), (28, 28)])
@@ -143,6 +147,26 @@ def test_vector_of_says_how_long_the_vector_is():
     for pooling in POOLINGS:
         modules, size = vector_of(pooling, 5, 3, 4)
         assert nn.Sequential(*modules)(x).shape == (2, size) and size == (60 if pooling == "flatten" else 5)
+
+
+def test_zero_last_finds_the_residual_blocks_of_networks_of_our_own():
+    class Block(nn.Module):
+        has_skip = True
+
+        def __init__(self):
+            super().__init__()
+            self.branch = nn.Sequential(
+                nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2)
+            )
+
+        def forward(self, maps):
+            return maps + self.branch(maps)
+
+    network = nn.Sequential(nn.BatchNorm2d(2), Block())
+    set_batchnorm(network, 0.1, 1e-5, "zero_last")
+    assert [m.weight.sum().item() for m in network.modules() if isinstance(m, nn.BatchNorm2d)] == [2, 2, 0]
+    x = maps(1, 2, 3, 3)
+    torch.testing.assert_close(network[1].eval()(x), x, rtol=0, atol=0)
 
 
 def test_default_init_and_ones_leave_a_network_alone():

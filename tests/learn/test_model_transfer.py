@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from tune_digits.config.model import LeanCnn
 from tune_digits.errors import ConfigError
@@ -77,8 +78,10 @@ def test_for_one_channel_the_first_convolution_is_summed_over_the_colours():
     assert back.other_shape == ("network.0.weight",)
     wide = {**colour.state_dict(), "network.0.weight": torch.zeros(4, 3, 5, 5)}
     assert load_matching(build(2), wide).other_shape == ("network.0.weight",)
-    second = {**build(1).state_dict(), "network.4.weight": torch.zeros(8, 9, 3, 3)}
-    assert load_matching(build(2), second).other_shape == ("network.4.weight",)
+    depthwise = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, groups=4))
+    full = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3))
+    report = load_matching(depthwise, full.state_dict())
+    assert (report.summed, report.other_shape) == (("0.weight",), ("1.weight",))
 
 
 def test_nothing_that_fits_is_an_error():

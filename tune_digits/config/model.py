@@ -38,16 +38,12 @@ CONV_BIAS = "convolutions have biases, which the BatchNorm after them makes supe
 SQUEEZE = cite("arXiv:1709.01507")
 
 
-class _Cnn(AnyNetwork):
-    """The fields that every network of this project has."""
+class _Plain(AnyNetwork):
+    """The fields of a network without residual blocks."""
 
     bn_gamma_init: Literal["ones", "uniform"] = Field(
         "ones", description="BatchNorm's initial scale: 1, or uniform in -0.05..0.05 as Keras's 'uniform'"
     )
-    activation: Activation = Field(
-        "relu", description="activation after each convolution; leaky_relu has a slope of 0.1 below 0"
-    )
-    conv_bias: bool = Field(False, description=CONV_BIAS)
 
     @field_validator("bn_gamma_init", mode="before")
     @classmethod
@@ -58,6 +54,15 @@ class _Cnn(AnyNetwork):
                 " ones or uniform, or a network of torchvision or timm that has some"
             )
         return value
+
+
+class _Cnn(_Plain):
+    """The fields of a network whose convolutions each have a BatchNorm and an activation after them."""
+
+    activation: Activation = Field(
+        "relu", description="activation after each convolution; leaky_relu has a slope of 0.1 below 0"
+    )
+    conv_bias: bool = Field(False, description=CONV_BIAS)
 
 
 class _PooledCnn(_Cnn):

@@ -111,7 +111,7 @@ def check_models(configs: Sequence[TrialConfig], task: Task, fold: int) -> list[
 
 
     fold: whose weights stand for those of all, where each has its own. Returns what was taken from the given weights
-    and what was left out, a line for each network.
+    and what was left out, a line for each network, equal ones once.
     """
     # these fields make no network fail; zero_last needs residual blocks
     harmless = SHAPE_NEUTRAL - STARTS - {"bn_gamma_init"}
@@ -131,4 +131,4 @@ def check_models(configs: Sequence[TrialConfig], task: Task, fold: int) -> list[
             rest = f"; {taken.in_words()}" if taken.in_words() else ""
             start = initial_weights_file(model, fold)
             said.append(f"{model.name} starts from {len(taken.taken)} tensors of {start}{rest}")
-    return said
+    return list(dict.fromkeys(said))
