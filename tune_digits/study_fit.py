@@ -75,7 +75,12 @@ def _fit_to_subset(raw: dict[str, Any], flags: Mapping[str, str]) -> list[str]:
     """With train.drop_last, half of the rows, which is what two folds train on, fill a batch."""
     flag = flags.get("data.subset")
     rows, trial = _part(raw, "data").get("subset"), _part(raw, "trial")
-    if flag is None or type(rows) is not int or rows < 4 or _part(trial, "train").get("drop_last") is not True:
+    if (
+        flag is None
+        or type(rows) is not int
+        or rows < 4
+        or _part(trial, "train").get("drop_last") is not True
+    ):
         return []
     if "train.batch_size" in flags:
         return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +10,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from data_files import table, write
+from data_files import Table, table, write
 from PIL import Image
 from torch import Tensor, nn
 
 from tune_digits.config import TrialConfig
-from tune_digits.data.dataset import Dataset, Target
+from tune_digits.data.dataset import Labelled, Target
 from tune_digits.data.folds.split import Fold, groups_of, make_folds
 from tune_digits.learn import augment, mix
 from tune_digits.learn.augment import AugmentParams
 from tune_digits.learn.batch_loss import batch_loss
 from tune_digits.learn.batches import Batch
+from tune_digits.learn.models import build_model
 from tune_digits.learn.models.classifier import ImageClassifier, Network
 from tune_digits.learn.optim import build_optimizer, set_lr
 from tune_digits.learn.schedule import multiplier
@@ -50,12 +51,25 @@ def changed(config: TrialConfig) -> dict[str, Any]:
     return found
 
 
+def values(config: TrialConfig, keys: Iterable[str]) -> dict[str, Any]:
+    """Dotted key -> value of these keys."""
+    tree = config.model_dump(mode="json")
+    return {key: tree[key.partition(".")[0]][key.partition(".")[2]] for key in keys}
+
+
 def says(study: Study, part: str, **values: Any) -> bool:
     """Whether a part of a study other than the trial has these values."""
     return {key: study.raw[part][key] for key in values} == values
 
 
 # ── what a training is made of ───────────────────────────────────────────────────────────────────────
+
+
+def built(config: TrialConfig, channels: int, side: int, classes: int) -> tuple[nn.Module, nn.Module]:
+    """What prepares the images, and the network of prepared images, for images (B, channels, side, side)."""
+    stats = (0.3,) * channels, (0.2,) * channels
+    model = build_model(config.model, channels, side, side, classes, *stats, train=config.train)
+    return model.get_submodule("normalize"), model.get_submodule("network")
 
 
 def weights_of(network: nn.Module) -> int:
@@ -157,7 +171,7 @@ def folds_of(study: Study, labels: np.ndarray) -> tuple[Fold, ...]:
         Target(name, tuple(map(str, range(column.max() + 1))))
         for name, column in zip(names, labels.T, strict=True)
     )
-    rows = Dataset(np.zeros((len(labels), 1, 1, 1), np.uint8), labels, np.arange(len(labels)), targets)
+    rows = Labelled(np.zeros((len(labels), 1, 1, 1), np.uint8), labels, np.arange(len(labels)), targets)
     return make_folds(labels, groups_of(rows, study.cv), study.cv, targets)
 
 
@@ -189,9 +203,9 @@ def write_bengali(folder: Path, rows: int, side: int = 64) -> Path:
         columns = {"image_id": pa.array(names)} | {str(i): pixels[:, i] for i in range(side * side)}
         folder.mkdir(exist_ok=True)
         pq.write_table(pa.table(columns), folder / f"{part}_image_data_0.parquet")
-    labels = [[f"Train_{i}", i % 4, i % 3, i % 2] for i in range(rows)]
+    labels: Table = [[f"Train_{i}", i % 4, i % 3, i % 2] for i in range(rows)]
     write(folder / "train.csv", [["image_id", *BENGALI_HEADS], *labels])
-    asked = [[f"Test_{i}_{head}", f"Test_{i}", head] for i in range(3) for head in BENGALI_HEADS]
+    asked: Table = [[f"Test_{i}_{head}", f"Test_{i}", head] for i in range(3) for head in BENGALI_HEADS]
     write(folder / "test.csv", [["row_id", "image_id", "component"], *asked])
     return folder
 
@@ -204,7 +218,8 @@ def write_leaves(folder: Path, rows: int, side: int = 40) -> Path:
         pixels = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"images/{i}.jpg")
     species = ("maclura_pomifera", "ulmus_rubra", "abies_concolor")
-    named = [[f"images/{i}.jpg", species[i % 3]] for i in range(rows)]
+    named: Table = [[f"images/{i}.jpg", species[i % 3]] for i in range(rows)]
     write(folder / "train.csv", [["image", "label"], *named])
-    write(folder / "test.csv", [["image"], *([f"images/{i}.jpg"] for i in range(rows, rows + 4))])
+    unnamed: Table = [[f"images/{i}.jpg"] for i in range(rows, rows + 4)]
+    write(folder / "test.csv", [["image"], *unnamed])
     return folder

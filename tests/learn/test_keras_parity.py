@@ -239,7 +239,10 @@ def test_the_recipes_symmetric_loss_is_keras_while_it_is_minimised():
         torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
         (step,), (other,) = torch.autograd.grad(loss, ours), torch.autograd.grad(expected, theirs)
         torch.testing.assert_close(step, other, rtol=1e-4, atol=1e-6)
-        ours, theirs = (ours - 20 * step).detach().requires_grad_(), (theirs - 20 * other).detach().requires_grad_()
+        ours, theirs = (
+            (ours - 20 * step).detach().requires_grad_(),
+            (theirs - 20 * other).detach().requires_grad_(),
+        )
     assert loss < 0.8 * loss_per_sample(start, targets, config, (slice(0, 10),)).mean()
 
 

@@ -70,7 +70,8 @@ def test_the_kannada_kernels_plateau_is_kerass(epochs: int) -> None:
     space = load_study(find_space("recipes/kannada_se")).space
     recipe = TrialConfig.model_validate(space.point(space.baseline)[1])
     rates = [
-        recipe.optimizer.lr * multiplier(recipe.schedule, epoch, 1, epochs, losses[:epoch], recipe.optimizer.lr)
+        recipe.optimizer.lr
+        * multiplier(recipe.schedule, epoch, 1, epochs, losses[:epoch], recipe.optimizer.lr)
         for epoch in range(epochs)
     ]
     assert rates == pytest.approx(theirs, rel=1e-6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 import torch
 from commands import ensemble, records, search
 from recipes import (
+    built,
     changed,
     config_of,
     drawn,
@@ -23,14 +25,16 @@ from recipes import (
     some_gradients,
     study_of,
     updated,
+    values,
     weights_of,
     write_digits,
 )
+from run_samples import MADE_FROM
 from torch import nn
 from torchvision import models
 
 from tune_digits.ensemble.names import trials_named
-from tune_digits.learn.models import build_model
+from tune_digits.learn.models.classifier import last_layer
 from tune_digits.learn.models.normalize import Repeat
 from tune_digits.runs import TrialRecord
 
@@ -62,6 +66,14 @@ NORMS: dict[str, dict[str, float]] = {
     "mnasnet0_5": {"model.bn_momentum": 3e-4},
     "mnasnet1_0": {"model.bn_momentum": 3e-4},
 }
+# figures that are defaults too
+DEFAULTS = {
+    "optimizer.beta1": 0.9,
+    "optimizer.beta2": 0.999,
+    "optimizer.eps": 1e-8,
+    "optimizer.weight_decay": 0.0,
+    "optimizer.arithmetic": "torch",
+}
 PLAIN = config_of(STUDY)
 
 
@@ -71,12 +83,13 @@ def test_nothing_but_the_authors_figures_is_set_in_each_of_eleven_trials() -> No
     for name, config in zip(NETWORKS, configs, strict=True):
         expected = {**FIGURES, "model.name": f"torchvision:{name}", **NORMS.get(name, {})}
         assert changed(config) == expected
-    assert (PLAIN.optimizer.beta1, PLAIN.optimizer.beta2, PLAIN.optimizer.eps) == (0.9, 0.999, 1e-8)
-    assert PLAIN.optimizer.weight_decay == 0 and PLAIN.mix.kinds() == {}
+    assert values(PLAIN, DEFAULTS) == DEFAULTS
 
 
 def test_six_of_them_vote_by_the_most_frequent_label_and_each_writes_a_submission() -> None:
-    assert says(STUDY, "ensemble", members=list(VOTERS), voting="hard", each=True, pseudo=None, seeds=1, tta=1)
+    assert says(
+        STUDY, "ensemble", members=list(VOTERS), voting="hard", each=True, pseudo=None, seeds=1, tta=1
+    )
     assert says(STUDY, "confirm", candidates=11, seeds=1)
     assert set(VOTERS) <= set(NETWORKS)
 
@@ -84,30 +97,28 @@ def test_six_of_them_vote_by_the_most_frequent_label_and_each_writes_a_submissio
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_is_torchvisions_own_with_another_head_and_three_equal_channels(name: str) -> None:
     config = config_of(STUDY, name=f"torchvision:{name}")
-    model = build_model(config.model, 1, 28, 28, 10, (0.3,), (0.2,), train=config.train)
-    original = models.get_model(name, weights=None, num_classes=10)
-    assert weights_of(model) == weights_of(original)
-    ours, theirs = (
-        [(m.momentum, m.eps) for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
-        for network in (model, original)
-    )
-    assert ours == [(pytest.approx(momentum), eps) for momentum, eps in theirs]
+    normalize, network = built(config, 1, 28, 10)
+    original: Any = models.get_model(name, weights=None, num_classes=10)
+    assert weights_of(network) == weights_of(original)
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    published = [m for m in original.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert [m.eps for m in norms] == [m.eps for m in published]
+    assert [m.momentum for m in norms] == pytest.approx([m.momentum for m in published])
     # 28 x 28 as they are: nothing is resized in front of the network
-    assert type(model.network) is type(original)
-    assert isinstance(model.normalize, nn.Sequential) and isinstance(model.normalize[0], Repeat)
-    assert isinstance(model.normalize[1], nn.Identity)
+    own_kind = type(original)
+    assert type(network) is own_kind
+    assert isinstance(normalize, nn.Sequential) and isinstance(normalize[0], Repeat)
+    assert isinstance(normalize[1], nn.Identity)
     images = torch.rand(2, 1, 28, 28)
     if name.startswith("squeezenet"):
-        original.features.load_state_dict(model.network.features.state_dict())
-        original.classifier[1].load_state_dict(
-            {"weight": model.classifier.weight[:, :, None, None], "bias": model.classifier.bias}
-        )
+        original.features.load_state_dict(network.get_submodule("features").state_dict())
+        dense = last_layer(network)
+        original.classifier[1].load_state_dict({"weight": dense.weight[:, :, None, None], "bias": dense.bias})
         original.classifier[2] = nn.Identity()  # a ReLU on the logits, which is not here
     else:
-        original.load_state_dict(model.network.state_dict())
-    torch.testing.assert_close(
-        model.eval()(images), original.eval()(images.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-5
-    )
+        original.load_state_dict(network.state_dict())
+    ours = network.eval()(normalize(images))
+    torch.testing.assert_close(ours, original.eval()(images.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-5)
 
 
 def test_the_loss_is_cross_entropy() -> None:
@@ -152,9 +163,7 @@ def test_a_fifth_of_the_rows_validates_in_the_proportions_of_the_classes() -> No
 
 def test_the_six_are_found_by_their_names() -> None:
     found = [
-        TrialRecord(
-            n, "finished", "search", config, params, None, 1, 0.9, 0.9, 1.0  # type: ignore[arg-type]
-        )
+        TrialRecord(n, "finished", "search", config, params, MADE_FROM, 1, 0.9, 0.9, 1.0)
         for n, (params, config) in enumerate(STUDY.space.configurations())
     ]
     names = STUDY.ensemble.members
@@ -176,9 +185,20 @@ def test_a_small_run_of_two_networks_votes_and_writes_three_submissions(
     report = json.loads((run / "ensemble/report.json").read_text())
     assert report["voting"] == "hard" and [m["name"] for m in report["members"]] == ["resnet18", "resnet34"]
     files = {"submission.csv", "submission-resnet18.csv", "submission-resnet34.csv"}
-    assert {path.name for path in (run / "ensemble").glob("*.csv")} == files == set(report["submissions"].values())
+    assert (
+        {path.name for path in (run / "ensemble").glob("*.csv")}
+        == files
+        == set(report["submissions"].values())
+    )
     for file in files:
         answers = pd.read_csv(run / "ensemble" / file)
-        assert list(answers.columns) == ["ImageId", "Label"] and answers["ImageId"].tolist() == [1, 2, 3, 4, 5, 6]
+        assert list(answers.columns) == ["ImageId", "Label"] and answers["ImageId"].tolist() == [
+            1,
+            2,
+            3,
+            4,
+            5,
+            6,
+        ]
     for row in report["disputed"]:
         assert set(row["members"]) == {"resnet18", "resnet34"} and row["vote"] in row["members"].values()

@@ -12,6 +12,7 @@ import pytest
 import torch
 from commands import ensemble, facts, records, search
 from recipes import (
+    built,
     changed,
     config_of,
     correlation,
@@ -25,12 +26,11 @@ from recipes import (
     some_gradients,
     study_of,
     updated,
+    values,
     weights_of,
     write_kannada,
 )
 from torch import nn
-
-from tune_digits.learn.models import build_model
 
 STUDY = study_of("kannada_3rd")
 CONFIG = config_of(STUDY)
@@ -63,14 +63,26 @@ FIGURES = {
 }
 
 
+# figures that are defaults too
+DEFAULTS = {
+    "model.width": 64,
+    "model.dropout": 0.25,
+    "model.activation": "leaky_relu",
+    "model.pooling": "flatten",
+    "model.bn_momentum": 0.1,
+    "model.bn_eps": 1e-5,
+    "augment.zoom_axes": "each",
+    "augment.p": 1.0,
+    "optimizer.alpha": 0.9,
+    "optimizer.momentum": 0.0,
+    "optimizer.arithmetic": "torch",
+    "train.keep": "last",
+}
+
+
 def test_nothing_but_the_authors_figures_is_set() -> None:
     assert changed(CONFIG) == FIGURES
-    # these are defaults too
-    model, optimizer = CONFIG.model, CONFIG.optimizer
-    assert (model.width, model.dropout, model.activation, model.pooling) == (64, 0.25, "leaky_relu", "flatten")
-    assert (model.bn_momentum, model.bn_eps) == (0.1, 1e-5)
-    assert (optimizer.alpha, optimizer.momentum, optimizer.weight_decay) == (0.9, 0, 0)
-    assert CONFIG.train.keep == "last" and CONFIG.mix.kinds() == {}
+    assert values(CONFIG, DEFAULTS) == DEFAULTS
 
 
 def test_one_configuration_is_trained_and_five_networks_vote_twice() -> None:
@@ -89,7 +101,7 @@ def test_the_network_has_as_many_weights_as_it_is_described_with() -> None:
     stages += conv(128, 256) + conv(256, 256)
     # 28 -> 14 -> 7 -> 3 pixels
     dense = 3 * 3 * 256 * 256 + 256 + 2 * 256 + 256 * 10 + 10
-    model = build_model(CONFIG.model, 1, 28, 28, 10, (0.3,), (0.2,), train=CONFIG.train)
+    normalize, model = built(CONFIG, 1, 28, 10)
     assert weights_of(model) == stages + dense == 1_924_106
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     assert [(m.momentum, m.eps) for m in norms] == [(0.1, 1e-5)] * 8 + [(0.01, 1e-3)]
@@ -98,7 +110,7 @@ def test_the_network_has_as_many_weights_as_it_is_described_with() -> None:
     slopes = [m.negative_slope for m in model.modules() if isinstance(m, nn.LeakyReLU)]
     assert slopes == [0.1] * 9
     # pixels / 255, and nothing else
-    assert isinstance(model.normalize, nn.Identity)
+    assert isinstance(normalize, nn.Identity)
 
 
 def test_the_loss_is_cross_entropy_with_a_tenth_of_the_target_spread() -> None:
@@ -119,7 +131,9 @@ def test_the_loss_is_cross_entropy_with_a_tenth_of_the_target_spread() -> None:
 
 
 def test_the_learning_rate_of_each_epoch_is_the_authors() -> None:
-    published = [0.0025] * 35 + [0.0025 * 0.25] * 8 + [0.0025 * 0.25**2] * 5 + [0.0025 * 0.25**3] * 4 + [1e-5] * 4
+    published = (
+        [0.0025] * 35 + [0.0025 * 0.25] * 8 + [0.0025 * 0.25**2] * 5 + [0.0025 * 0.25**3] * 4 + [1e-5] * 4
+    )
     assert len(published) == 56
     steps = 48_000 // 1024
     assert rates(CONFIG, steps) == pytest.approx(np.repeat(published, steps), rel=1e-9)
@@ -136,11 +150,17 @@ def test_rmsprop_has_the_formula_of_keras_of_2019() -> None:
 
 def test_the_augmentation_draws_what_kerass_generator_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_BACKEND", "torch")
-    from keras.src.legacy.preprocessing.image import ImageDataGenerator
+    from keras.src.legacy.preprocessing.image import (  # type: ignore[import-untyped]  # keras has no types
+        ImageDataGenerator,
+    )
 
     np.random.seed(0)
     generator = ImageDataGenerator(
-        rotation_range=20, width_shift_range=0.25, height_shift_range=0.25, shear_range=10, zoom_range=[0.6, 1.4]
+        rotation_range=20,
+        width_shift_range=0.25,
+        height_shift_range=0.25,
+        shear_range=10,
+        zoom_range=[0.6, 1.4],
     )
     keras = pd.DataFrame([generator.get_random_transform((28, 28, 1)) for _ in range(20_000)])
     p = drawn(CONFIG, 28)
@@ -155,17 +175,17 @@ def test_the_augmentation_draws_what_kerass_generator_draws(monkeypatch: pytest.
         "zy": 1 / p.zoom[:, 0],
     }
     figures = {"theta": 20, "tx": 7, "ty": 7, "shear": 10, "zx": 0.4, "zy": 0.4}
-    for name, values in ours.items():
+    for name, own in ours.items():
         centre, half = (1 if name.startswith("z") else 0), figures[name]
-        for drawn_values in (values.numpy(), keras[name].to_numpy()):
-            low, high = drawn_values.min() - centre, drawn_values.max() - centre
+        for numbers in (own.numpy(), keras[name].to_numpy()):
+            low, high = numbers.min() - centre, numbers.max() - centre
             assert -half <= low + 1e-5 and low < -0.999 * half and 0.999 * half < high <= half + 1e-5, name
-            assert drawn_values.std() == pytest.approx(half / math.sqrt(3), rel=0.02), name
+            assert numbers.std() == pytest.approx(half / math.sqrt(3), rel=0.02), name
     assert generator.fill_mode == CONFIG.augment.fill
     # each axis by itself, and every image
     assert abs(correlation(p.zoom[:, 0], p.zoom[:, 1])) < 0.03
     assert abs(correlation(p.shift[:, 0], p.shift[:, 1])) < 0.03
-    assert p.chosen is None and all((values != 0).all() for values in (p.rotate, p.shear, p.shift))
+    assert p.chosen is None and all((v != 0).all() for v in (p.rotate, p.shear, p.shift))
     assert p.hflip is None and p.vflip is None
     assert ends(p.zoom) == pytest.approx((1 / 1.4, 1 / 0.6), rel=1e-3)
 
@@ -173,7 +193,9 @@ def test_the_augmentation_draws_what_kerass_generator_draws(monkeypatch: pytest.
 @pytest.mark.parametrize("order", ["as in the file", "sorted by class"])
 def test_a_fold_validates_on_a_block_of_12000_rows(order: str) -> None:
     labels = np.arange(60_000)[:, None] % 10
-    folds = folds_of(STUDY, labels if order == "as in the file" else np.random.default_rng(0).permutation(labels))
+    folds = folds_of(
+        STUDY, labels if order == "as in the file" else np.random.default_rng(0).permutation(labels)
+    )
     blocks = sorted((int(fold.valid_idx[0]), int(fold.valid_idx[-1]), len(fold.valid_idx)) for fold in folds)
     assert blocks == [(12_000 * k, 12_000 * k + 11_999, 12_000) for k in range(5)]
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from commands import folds, records, search
 from recipes import (
+    built,
     changed,
     config_of,
     correlation,
@@ -23,12 +24,11 @@ from recipes import (
     some_gradients,
     study_of,
     updated,
+    values,
     weights_of,
     write_kannada,
 )
 from torch import nn
-
-from tune_digits.learn.models import build_model
 
 STUDY = study_of("kannada_se")
 CONFIG = config_of(STUDY)
@@ -60,16 +60,33 @@ FIGURES = {
 }
 
 
+# figures that are defaults too
+DEFAULTS = {
+    "model.width": 64,
+    "model.dropout": 0.2,
+    "model.activation": "silu",
+    "model.se_ratio": 2,
+    "model.pooling": "flatten",
+    "model.conv_bias": True,
+    "model.init": "keras_he",
+    "model.bn_momentum": 0.01,
+    "model.bn_eps": 1e-3,
+    "model.bn_variance": "biased",
+    "augment.fill": "zero",
+    "augment.zoom_of": "image",
+    "loss.beta": 1.0,
+    "optimizer.alpha": 0.9,
+    "optimizer.momentum": 0.0,
+    "optimizer.arithmetic": "torch",
+    "schedule.monitor": "valid",
+    "schedule.min_delta": 1e-4,
+    "train.early_stopping": 0,  # defined by the author, and not used
+}
+
+
 def test_nothing_but_the_authors_figures_is_set() -> None:
     assert changed(CONFIG) == FIGURES
-    # these are defaults too
-    model, optimizer = CONFIG.model, CONFIG.optimizer
-    assert (model.width, model.dropout, model.activation, model.pooling) == (64, 0.2, "silu", "flatten")
-    assert (model.se_ratio, model.init, model.conv_bias, model.bn_variance) == (2, "keras_he", True, "biased")
-    assert (optimizer.alpha, optimizer.momentum, optimizer.weight_decay) == (0.9, 0, 0)
-    assert (CONFIG.schedule.monitor, CONFIG.schedule.min_delta, CONFIG.loss.beta) == ("valid", 1e-4, 1)
-    # EarlyStopping is defined and not used
-    assert CONFIG.train.early_stopping == 0 and CONFIG.augment.fill == "zero" and CONFIG.mix.kinds() == {}
+    assert values(CONFIG, DEFAULTS) == DEFAULTS
 
 
 def test_one_configuration_is_trained_on_eight_folds_whose_weights_are_kept() -> None:
@@ -91,11 +108,11 @@ def test_the_network_has_as_many_weights_as_it_is_described_with() -> None:
     stages += dense(256, 128) + dense(128, 256) + conv(256, 256)
     # 28 -> 14 -> 7 pixels, and no third pool
     last = dense(7 * 7 * 256, 256) + 2 * 256 + dense(256, 128) + 2 * 128 + dense(128, 10)
-    model = build_model(CONFIG.model, 1, 28, 28, 10, (0.3,), (0.2,), train=CONFIG.train)
+    normalize, model = built(CONFIG, 1, 28, 10)
     assert weights_of(model) == stages + last == 4_643_338
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     assert [(m.momentum, m.eps) for m in norms] == [(0.01, 1e-3)] * 10
-    assert isinstance(model.normalize, nn.Identity)
+    assert isinstance(normalize, nn.Identity)
 
 
 def test_the_loss_is_symmetric_cross_entropy_clipped_at_1e_7() -> None:
@@ -146,16 +163,18 @@ def test_half_of_the_images_are_shifted_scaled_and_rotated_by_one_coin() -> None
     assert p.chosen is not None and p.rotate is not None and p.zoom is not None and p.shift is not None
     assert float(p.chosen.float().mean()) == pytest.approx(0.5, abs=0.02)
     # of those, each one by all three; one scale for both axes
-    assert all((values != 0).all() for values in (p.rotate, p.shift)) and (p.zoom != 1).float().mean() > 0.999
+    assert all((v != 0).all() for v in (p.rotate, p.shift)) and (p.zoom != 1).float().mean() > 0.999
     assert torch.equal(p.zoom[:, 0], p.zoom[:, 1])
     assert ends(p.rotate) == pytest.approx((-15, 15), rel=1e-3)
     assert ends(p.shift) == pytest.approx((-0.15, 0.15), rel=1e-3)
     assert ends(p.zoom) == pytest.approx((0.8, 1.2), rel=1e-3)
-    for values, half in ((p.rotate, 15), (p.shift, 0.15), (p.zoom, 0.2)):
-        assert float(values.std()) == pytest.approx(half / math.sqrt(3), rel=0.02)
+    for drawn_values, half in ((p.rotate, 15), (p.shift, 0.15), (p.zoom, 0.2)):
+        assert float(drawn_values.std()) == pytest.approx(half / math.sqrt(3), rel=0.02)
     assert abs(correlation(p.shift[:, 0], p.shift[:, 1])) < 0.03
     assert abs(correlation(p.rotate, p.zoom[:, 0])) < 0.03
-    assert all(getattr(p, off) is None for off in ("hflip", "shear", "grid_distortion", "gamma", "brightness"))
+    assert all(
+        getattr(p, off) is None for off in ("hflip", "shear", "grid_distortion", "gamma", "brightness")
+    )
 
 
 def test_the_eight_folds_are_of_shuffled_rows_and_do_not_look_at_classes() -> None:
