@@ -103,6 +103,7 @@ def test_the_network_has_as_many_weights_as_it_is_described_with() -> None:
     dense = 3 * 3 * 256 * 256 + 256 + 2 * 256 + 256 * 10 + 10
     normalize, model = built(CONFIG, 1, 28, 10)
     assert weights_of(model) == stages + dense == 1_924_106
+    assert model.eval()(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     assert [(m.momentum, m.eps) for m in norms] == [(0.1, 1e-5)] * 8 + [(0.01, 1e-3)]
     assert all(0.04 < float(m.weight.detach().abs().max()) <= 0.05 for m in norms[:8])

@@ -110,6 +110,7 @@ def test_the_network_has_as_many_weights_as_it_is_described_with() -> None:
     last = dense(7 * 7 * 256, 256) + 2 * 256 + dense(256, 128) + 2 * 128 + dense(128, 10)
     normalize, model = built(CONFIG, 1, 28, 10)
     assert weights_of(model) == stages + last == 4_643_338
+    assert model.eval()(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     assert [(m.momentum, m.eps) for m in norms] == [(0.01, 1e-3)] * 10
     assert isinstance(normalize, nn.Identity)
