@@ -122,8 +122,10 @@ def parse(name: str, flags: list[str]) -> None:
             raise
         return
     if name == "search":
-        shipped = args.space if (ROOT / "search_spaces" / str(args.space)).is_file() else "aug.yaml"
-        load_study(find_space(shipped), search.parse_set(args.set))
+        named = ROOT / "search_spaces" / str(args.space)
+        shipped = named if named.is_file() else named.with_suffix(".yaml")
+        study = shipped if shipped.is_file() else find_space("aug.yaml")
+        load_study(study, search.parse_set(args.set))
 
 
 class Parsed(Exception):
@@ -221,6 +223,20 @@ def test_the_readme_names_every_domain_and_every_shipped_space() -> None:
     text = (ROOT / "README.md").read_text()
     assert [name for name in DOMAINS if f"`{name}" not in text] == []
     assert [path.stem for path in ROOT.glob("search_spaces/*.yaml") if f"`{path.stem}`" not in text] == []
+
+
+@pytest.mark.parametrize("file", sorted(ROOT.glob("search_spaces/recipes/*.yaml")), ids=lambda f: f.stem)
+def test_the_page_of_recipes_says_how_each_is_started_and_what_differs(file: Path) -> None:
+    page = ROOT / "docs/recipes.md"
+    text = page.read_text()
+    assert f"| `recipes/{file.stem}` |" in text
+    section = text.partition(f"\n## {file.stem}\n")[2].partition("\n## ")[0]
+    # as in the file's own head
+    for line in re.findall(r"(?m)^#     (python .+)$", file.read_text()):
+        assert f"    {line}\n" in section
+        assert words_of(line)[0] in commands(page)
+    assert "\n- " in section, "it does not say what is not the same"
+    load_study(file)
 
 
 # ── files, modules and links ─────────────────────────────────────────────────────────────────────────

@@ -290,6 +290,23 @@ def test_every_shipped_space_loads_and_says_what_it_asks(file: Path) -> None:
     assert study_of(study.to_yaml()).space == study.space
 
 
+@pytest.mark.parametrize("file", sorted(SPACES.glob("recipes/*.yaml")), ids=lambda f: f.stem)
+def test_every_recipe_loads_and_says_how_to_start_it_and_what_differs(file: Path) -> None:
+    study = load_study(file)
+    assert study.name == file.stem
+    # nothing is searched but which network, and everything is trained once and to the end
+    assert set(study.space.searched()) <= {"model.name"}
+    assert (study.search.sampler, study.search.trials) == ("grid", study.space.size)
+    assert study.search.grace_period == study.epochs
+    again = study_of(study.to_yaml())
+    assert again.space == study.space and again.raw == study.raw
+    head = file.read_text().partition("\n\n")[0]
+    assert all(line.startswith("#") for line in head.splitlines())
+    assert f"#     python scripts/search.py --space recipes/{file.stem} --data FOLDER\n" in head
+    assert "#     python scripts/ensemble.py\n" in head
+    assert "# What is not the same: " in head
+
+
 def test_reading_a_study_imports_neither_optuna_nor_torch() -> None:
     code = (
         f"import sys; from pathlib import Path; from tune_digits.study import load_study;"

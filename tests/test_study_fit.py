@@ -79,6 +79,20 @@ def test_points_follow_too() -> None:
     assert space.baseline == {"mix.off_last": 1} == space.start[0]
 
 
+def test_whole_batches_follow_a_subset_of_a_flag() -> None:
+    text = "trial: {train: {drop_last: true, batch_size: 1024}}"
+    study = study_of(text, {"data.subset": 200})
+    assert study.raw["trial"]["train"]["batch_size"] == 100
+    assert study.notes == ("--set data.subset=200: train.batch_size is 100 instead of 1024",)
+    for unchanged in (
+        study_of(text, {"data.subset": 200, "train.batch_size": 150}),
+        study_of(text, {"data.subset": 4000}),
+        study_of(text.replace("drop_last: true, ", ""), {"data.subset": 200}),
+        study_of(f"{{data: {{subset: 200}}, {text}}}", {"train.epochs": 9}),
+    ):
+        assert unchanged.raw["trial"]["train"]["batch_size"] in (150, 1024) and unchanged.notes == ()
+
+
 def test_smoke_gives_way_to_flags() -> None:
     assert smoke_overrides({}) == SMOKE
     rest = smoke_overrides({"search.trials": 5, "trial.train.epochs": 2})

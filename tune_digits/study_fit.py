@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tune_digits.config import Confirm, Cv, Search
+from tune_digits.config import Confirm, Cv, Search, Train
 
 # what --smoke sets where no other flag does: all phases, on very little
 SMOKE: dict[str, Any] = {
@@ -38,7 +38,7 @@ def fit_to_flags(raw: dict[str, Any], flags: Mapping[str, str]) -> list[str]:
     flags: dotted key (of the trial without `trial.`) -> the flag that has set it, such as `--epochs 1`. A number that
     a flag has set is left alone, and so is everything where no flag has set any: the study then says what is wrong.
     """
-    return [*_fit_to_epochs(raw, flags), *_fit_to_folds(raw, flags)]
+    return [*_fit_to_epochs(raw, flags), *_fit_to_folds(raw, flags), *_fit_to_subset(raw, flags)]
 
 
 def _fit_to_epochs(raw: dict[str, Any], flags: Mapping[str, str]) -> list[str]:
@@ -70,6 +70,22 @@ def _fit_to_folds(raw: dict[str, Any], flags: Mapping[str, str]) -> list[str]:
     if "confirm.folds" not in flags:
         said += _lower(raw, "confirm", "folds", Confirm().folds, splits, flag)
     return said
+
+
+def _fit_to_subset(raw: dict[str, Any], flags: Mapping[str, str]) -> list[str]:
+    """With train.drop_last, half of the rows, which is what two folds train on, fill a batch."""
+    flag = flags.get("data.subset")
+    rows, trial = _part(raw, "data").get("subset"), _part(raw, "trial")
+    if (
+        flag is None
+        or type(rows) is not int
+        or rows < 4
+        or _part(trial, "train").get("drop_last") is not True
+    ):
+        return []
+    if "train.batch_size" in flags:
+        return []
+    return _lower(trial, "train", "batch_size", Train().batch_size, rows // 2, flag)
 
 
 def _part(raw: dict[str, Any], name: str) -> dict[str, Any]:

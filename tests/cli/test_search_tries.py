@@ -48,7 +48,7 @@ def test_flags_win_over_smoke_and_mistakes_name_it(here: Path, capsys: Output) -
     assert "--set ensemble.top=0" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("space", sorted(path.stem for path in SPACES.glob("*.yaml")))
+@pytest.mark.parametrize("space", sorted(str(p.relative_to(SPACES))[:-5] for p in SPACES.rglob("*.yaml")))
 def test_smoke_is_a_valid_study_of_every_space(space: str) -> None:
     args = make_parser().parse_args(["--space", str(SPACES / f"{space}.yaml"), "--smoke"])
     smoked, _ = load(args)

@@ -42,10 +42,10 @@ BASELINE = Keras8(
 SQUEEZED = SeCnn(width=WIDTH, dropout=0.0)
 
 
-def third_place() -> keras.Model:
-    """The network of the Kannada competition's third place, as its author wrote it, at a width of WIDTH."""
-    layers = [keras.layers.Input((SIZE, SIZE, 1))]
-    for convolutions, filters in ((3, WIDTH), (3, 2 * WIDTH), (2, 4 * WIDTH)):
+def third_place(width: int = WIDTH, size: int = SIZE) -> keras.Model:
+    """The network of the Kannada competition's third place, as its author wrote it, but for its dropout."""
+    layers = [keras.layers.Input((size, size, 1))]
+    for convolutions, filters in ((3, width), (3, 2 * width), (2, 4 * width)):
         for _ in range(convolutions):
             layers += [
                 keras.layers.Conv2D(filters, (3, 3), padding="same"),
@@ -55,7 +55,7 @@ def third_place() -> keras.Model:
         layers += [keras.layers.MaxPooling2D(2, 2)]
     layers += [
         keras.layers.Flatten(),
-        keras.layers.Dense(4 * WIDTH),
+        keras.layers.Dense(4 * width),
         keras.layers.LeakyReLU(negative_slope=0.1),
         keras.layers.BatchNormalization(),
         keras.layers.Dense(10, activation="softmax"),
@@ -63,30 +63,30 @@ def third_place() -> keras.Model:
     return keras.Sequential(layers)
 
 
-def squeezed() -> keras.Model:
-    """The competition's public network with squeeze-and-excitation, as its author wrote it, at a width of WIDTH."""
+def squeezed(width: int = WIDTH, size: int = SIZE) -> keras.Model:
+    """The competition's public network with squeeze-and-excitation as its author wrote it, but for its dropout."""
     dense, norm = keras.layers.Dense, keras.layers.BatchNormalization
 
     def conv(maps, filters):
         maps = keras.layers.Conv2D(filters, (3, 3), padding="same", kernel_initializer="he_normal")(maps)
         return keras.activations.swish(norm()(maps))
 
-    images = maps = keras.layers.Input((SIZE, SIZE, 1))
-    for filters in (WIDTH, 2 * WIDTH):
+    images = maps = keras.layers.Input((size, size, 1))
+    for filters in (width, 2 * width):
         for _ in range(3):
             maps = conv(maps, filters)
         maps = keras.layers.MaxPooling2D(2, 2)(maps)
-    maps = conv(maps, 4 * WIDTH)
-    gates = dense(2 * WIDTH, activation="swish")(keras.layers.GlobalAveragePooling2D()(maps))
-    gates = keras.layers.Reshape((1, 1, 4 * WIDTH))(dense(4 * WIDTH, activation="sigmoid")(gates))
-    maps = conv(keras.layers.Multiply()([maps, gates]), 4 * WIDTH)
+    maps = conv(maps, 4 * width)
+    gates = dense(2 * width, activation="swish")(keras.layers.GlobalAveragePooling2D()(maps))
+    gates = keras.layers.Reshape((1, 1, 4 * width))(dense(4 * width, activation="sigmoid")(gates))
+    maps = conv(keras.layers.Multiply()([maps, gates]), 4 * width)
     features = keras.layers.Flatten()(maps)
-    for units in (4 * WIDTH, 2 * WIDTH):
+    for units in (4 * width, 2 * width):
         features = keras.activations.swish(norm()(dense(units)(features)))
     return keras.Model(images, dense(10, activation="softmax")(features))
 
 
-ORIGINALS: dict[str, tuple[Model, Callable[[], keras.Model]]] = {
+ORIGINALS: dict[str, tuple[Model, Callable[..., keras.Model]]] = {
     "keras8": (BASELINE, third_place),
     "se_cnn": (SQUEEZED, squeezed),
 }
@@ -103,8 +103,8 @@ def with_weights(model: keras.Model) -> list:
     return [layer for layer in model.layers if layer.weights]
 
 
-def from_keras(layer) -> dict[str, torch.Tensor]:
-    """A Keras layer's weights under PyTorch's names and in its order of axes."""
+def from_keras(layer, maps: int = 4 * WIDTH) -> dict[str, torch.Tensor]:
+    """A Keras layer's weights under PyTorch's names and in its order of axes; maps: channels before the flattening."""
     values = [w.value.detach().clone() for w in layer.weights]
     if isinstance(layer, keras.layers.BatchNormalization):
         return dict(zip(("weight", "bias", "running_mean", "running_var"), values, strict=True))
@@ -112,9 +112,9 @@ def from_keras(layer) -> dict[str, torch.Tensor]:
     if isinstance(layer, keras.layers.Conv2D):
         return {"weight": kernel.permute(3, 2, 0, 1), "bias": bias}
     kernel = kernel.T
-    if kernel.shape[1] > 4 * WIDTH:
+    if kernel.shape[1] > maps:
         # Keras flattens (H, W, C), PyTorch (C, H, W)
-        side = round((kernel.shape[1] / (4 * WIDTH)) ** 0.5)
+        side = round((kernel.shape[1] / maps) ** 0.5)
         kernel = kernel.unflatten(1, (side, side, -1)).permute(0, 3, 1, 2).flatten(1)
     return {"weight": kernel, "bias": bias}
 
@@ -191,6 +191,59 @@ def test_forward_is_keras(name):
         ours.train(training)
         proba = theirs(images.permute(0, 2, 3, 1), training=training)
         torch.testing.assert_close(ours(images).softmax(1), proba, rtol=1e-5, atol=1e-5)
+
+
+RECIPES = {"keras8": "kannada_3rd", "se_cnn": "kannada_se"}
+
+
+@both
+def test_the_recipes_network_is_keras_at_full_size(name):
+    space = load_study(find_space(f"recipes/{RECIPES[name]}")).space
+    config = TrialConfig.model_validate(space.point(space.baseline)[1])
+    small, original = ORIGINALS[name]
+    assert config.model.model_copy(update={"width": WIDTH, "dropout": 0.0}) == small
+    keras.utils.set_random_seed(0)
+    theirs = original(64, 28)
+    model = config.model.model_copy(update={"dropout": 0.0})
+    ours = build_model(model, 1, 28, 28, 10, (0.5,), (0.5,), train=config.train)
+    assert sum(p.numel() for p in ours.parameters()) == sum(w.value.numel() for w in theirs.trainable_weights)
+    for module, layer in zip(weighted(ours), with_weights(theirs), strict=True):
+        module.load_state_dict(from_keras(layer, 256), strict=False)
+    images = torch.rand(8, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for training in (True, False):
+            ours.train(training)
+            proba = theirs(images.permute(0, 2, 3, 1), training=training)
+            torch.testing.assert_close(ours(images).softmax(1), proba, rtol=1e-5, atol=1e-5)
+
+
+def symmetric_cross_entropy(targets, proba):
+    """The second Kannada kernel's loss in Keras's operations, as its author wrote it."""
+    clipped, clipped_targets = keras.ops.clip(proba, 1e-7, 1.0), keras.ops.clip(targets, 1e-7, 1.0)
+    forward = -keras.ops.sum(targets * keras.ops.log(clipped), axis=-1)
+    reverse = -keras.ops.sum(proba * keras.ops.log(clipped_targets), axis=-1)
+    return keras.ops.mean(forward) + keras.ops.mean(reverse)
+
+
+def test_the_recipes_symmetric_loss_is_keras_while_it_is_minimised():
+    space = load_study(find_space("recipes/kannada_se")).space
+    config = TrialConfig.model_validate(space.point(space.baseline)[1]).loss
+    generator = torch.Generator().manual_seed(3)
+    targets = nn.functional.one_hot(torch.randint(10, (BATCH,), generator=generator), 10).double()
+    start = torch.randn(BATCH, 10, generator=generator, dtype=torch.float64)
+    start[0] = 20 - 40 * targets[0]  # a probability below 1e-7 for its label
+    ours, theirs = start.float().requires_grad_(), start.float().requires_grad_()
+    for _ in range(10):
+        loss = loss_per_sample(ours, targets, config, (slice(0, 10),)).mean()
+        expected = symmetric_cross_entropy(targets.float(), keras.ops.softmax(theirs))
+        torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
+        (step,), (other,) = torch.autograd.grad(loss, ours), torch.autograd.grad(expected, theirs)
+        torch.testing.assert_close(step, other, rtol=1e-4, atol=1e-6)
+        ours, theirs = (
+            (ours - 20 * step).detach().requires_grad_(),
+            (theirs - 20 * other).detach().requires_grad_(),
+        )
+    assert loss < 0.8 * loss_per_sample(start, targets, config, (slice(0, 10),)).mean()
 
 
 def test_the_loss_is_keras():

@@ -13,8 +13,10 @@ from small_training import config_of, training
 os.environ["KERAS_BACKEND"] = "torch"
 keras = pytest.importorskip("keras", reason="keras is not installed: pip install 'tune_digits[dev]'")
 
+from tune_digits.config import TrialConfig  # noqa: E402
 from tune_digits.config.schedule import Plateau  # noqa: E402
 from tune_digits.learn.schedule import multiplier  # noqa: E402
+from tune_digits.study import find_space, load_study  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 R1 = {"patience": 3, "factor": 0.5, "min_delta": 1e-4}
@@ -58,12 +60,21 @@ def test_every_rate_is_kerass(seed: int, patience: int, min_delta: float, min_lr
     assert theirs[-1] < 0.01
 
 
-def test_the_kannada_kernels_plateau_is_kerass() -> None:
-    """R1: RMSprop at 3e-4 and the 30 epochs of a fold, of which the last bring nothing."""
-    losses = [*noisy(7, 12), *([0.6] * 4), 0.59995, *([0.6] * 13)]
+@pytest.mark.parametrize("epochs", [30, 90])
+def test_the_kannada_kernels_plateau_is_kerass(epochs: int) -> None:
+    """R1: RMSprop at 3e-4 and the 30 epochs of a fold, of which the last bring nothing; or many more of them."""
+    losses = [*noisy(7, 12), *([0.6] * 4), 0.59995, *([0.6] * (epochs - 17))]
     theirs = rates_of_keras(losses, 3e-4, min_lr=1e-8, **R1)
     assert ours(losses, 3e-4, min_lr=1e-8, **R1) == pytest.approx(theirs, rel=1e-6)
     assert len(set(theirs)) >= 5
+    space = load_study(find_space("recipes/kannada_se")).space
+    recipe = TrialConfig.model_validate(space.point(space.baseline)[1])
+    rates = [
+        recipe.optimizer.lr
+        * multiplier(recipe.schedule, epoch, 1, epochs, losses[:epoch], recipe.optimizer.lr)
+        for epoch in range(epochs)
+    ]
+    assert rates == pytest.approx(theirs, rel=1e-6)
 
 
 def test_the_rate_stays_at_min_lr() -> None:
