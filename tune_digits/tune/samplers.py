@@ -14,7 +14,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.samplers import BaseSampler, RandomSampler
+from optuna.samplers import BaseGASampler, BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from tune_digits.config import Search, TrialConfig
@@ -43,13 +43,50 @@ def tpe(search: Search, space: Space, seed: int) -> BaseSampler:
         )
 
 
+def random(search: Search, space: Space, seed: int) -> BaseSampler:
+    """Every parameter by itself, whatever the results are."""
+    return RandomSampler(seed=seed)
+
+
+def gp(search: Search, space: Space, seed: int) -> BaseSampler:
+    """Gaussian process, after `startup_trials` random trials that trained to their end."""
+    return optuna.samplers.GPSampler(seed=seed, n_startup_trials=search.startup_trials)
+
+
+def cmaes(search: Search, space: Space, seed: int) -> BaseSampler:
+    """Covariance matrix adaptation, after `startup_trials` random trials that trained to their end."""
+    return optuna.samplers.CmaEsSampler(seed=seed, n_startup_trials=search.startup_trials)
+
+
+def qmc(search: Search, space: Space, seed: int) -> BaseSampler:
+    """A scrambled Sobol sequence: that of the study's own seed, so that a resumed search goes on with it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.QMCSampler(
+            seed=search.seed, scramble=True, independent_sampler=RandomSampler(seed=seed)
+        )
+
+
 def grid(search: Search, space: Space, seed: int) -> BaseSampler:
     """Every configuration of a finite space, in the order of the file. The seed changes nothing."""
     return GridSampler(space)
 
 
+def nsga2(search: Search, space: Space, seed: int) -> BaseSampler:
+    """Genetic algorithm for two objectives, of generations of `startup_trials`."""
+    return optuna.samplers.NSGAIISampler(seed=seed, population_size=search.startup_trials)
+
+
 # the names that `search.sampler` may have
-SAMPLERS: dict[str, Callable[[Search, Space, int], BaseSampler]] = {"tpe": tpe, "grid": grid}
+SAMPLERS: dict[str, Callable[[Search, Space, int], BaseSampler]] = {
+    "tpe": tpe,
+    "random": random,
+    "gp": gp,
+    "cmaes": cmaes,
+    "qmc": qmc,
+    "grid": grid,
+    "nsga2": nsga2,
+}
 
 
 def tried(study: optuna.Study) -> set[str]:
@@ -130,6 +167,8 @@ class DistinctSampler(BaseSampler):
         for params in self._first:
             draw = _Draw(params, independent(self._random))
             if new(draw):
+                if isinstance(self._inner, BaseGASampler):
+                    self._inner.get_trial_generation(study, trial)  # makes it one of the first generation
                 return draw.params
         for _ in range(REDRAWS):
             space = self._inner.infer_relative_search_space(study, trial)

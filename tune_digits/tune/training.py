@@ -20,6 +20,7 @@ from tune_digits.config.given import SameFolds
 from tune_digits.data.dataset import Labelled, Target, Task, head_slices
 from tune_digits.execute.executor import Executor, Stored
 from tune_digits.execute.slots import Slots, use_slots
+from tune_digits.learn.epoch import is_over
 from tune_digits.learn.metrics import Metric
 from tune_digits.patches.ray_warm import quick_imports
 from tune_digits.tune.initial_weights import read_initial_weights
@@ -230,7 +231,8 @@ def _train_fused(
 class TrialData:
     """What all trials of a search share.
 
-    train_rows, valid_rows: int64 (n,) of the one fold. run_path: the run folder.
+    train_rows, valid_rows: int64 (n,) of the one fold. run_path: the run folder. speed: whether each trial measures its
+    images per second at inference, at its end.
     """
 
     training: Stored[TrainingData]
@@ -240,12 +242,18 @@ class TrialData:
     seed: int
     fold: int
     slots: Slots
+    speed: bool = False
 
 
 def train_trial(number: int, config: TrialConfig, shared: TrialData) -> Iterator[Mapping[str, Any]]:
-    """Train the trial of this number; yields an EpochReport's fields after each epoch."""
+    """Train the trial of this number; yields an EpochReport's fields after each epoch.
+
+    Where the speed is measured, the last report of a trial that trains to its own end has `inference_images_per_second`
+    too.
+    """
     state_file = runs.Run(Path(shared.run_path)).trial_state(number)
-    for report, _, _ in train(
+    history: list[EpochReport] = []
+    for report, state, on_device in train(
         config,
         shared.training.get(),
         shared.train_rows,
@@ -255,4 +263,19 @@ def train_trial(number: int, config: TrialConfig, shared: TrialData) -> Iterator
         slots=shared.slots,
         state_file=state_file,
     ):
-        yield asdict(report)
+        history.append(report)
+        speed = {}
+        if shared.speed and is_over(history, config.train):
+            speed["inference_images_per_second"] = _speed(config, shared, state, on_device)
+        yield asdict(report) | speed
+
+
+def _speed(config: TrialConfig, shared: TrialData, state: TrainState, on_device: DeviceData) -> float:
+    """Images per second at inference, on a batch of the validation rows, of the network that the trial is left with."""
+    import torch
+
+    from tune_digits.learn.predict import inference_speed
+
+    rows = torch.from_numpy(np.array(shared.valid_rows)).to(on_device.images.device)
+    heads = head_slices(shared.training.get().targets)
+    return inference_speed(state.best_model, on_device.images[rows], heads, precision=config.train.precision)
