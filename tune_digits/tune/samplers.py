@@ -25,6 +25,8 @@ from tune_digits.space.tree import OneOf
 
 EXHAUSTED = "no configuration is left that has not been tried; search a larger space"
 REDRAWS = 10  # how often a sampler that repeats itself is asked once more
+# a Gaussian process that has learnt nothing new proposes the same once more, after seconds
+REDRAWS_OF = {"gp": 1}
 RANDOM_DRAWS = 1000  # how often, after that, a configuration is drawn at random
 
 
@@ -132,9 +134,10 @@ class DistinctSampler(BaseSampler):
     been asked for, and before the next one is.
     """
 
-    def __init__(self, inner: BaseSampler, space: Space, seed: int) -> None:
+    def __init__(self, inner: BaseSampler, space: Space, seed: int, redraws: int = REDRAWS) -> None:
         self._inner = inner
         self._space = space
+        self._redraws = redraws
         self._random = RandomSampler(seed=seed)
         self._first = [space.point(point)[0] for point in (space.baseline, *space.start)]
 
@@ -170,7 +173,7 @@ class DistinctSampler(BaseSampler):
                 if isinstance(self._inner, BaseGASampler):
                     self._inner.get_trial_generation(study, trial)  # makes it one of the first generation
                 return draw.params
-        for _ in range(REDRAWS):
+        for _ in range(self._redraws):
             space = self._inner.infer_relative_search_space(study, trial)
             draw = _Draw(self._inner.sample_relative(study, trial, space), independent(self._inner))
             if new(draw):

@@ -23,7 +23,7 @@ from tune_digits.patches.optuna_trials import trial_again
 from tune_digits.runs import State
 from tune_digits.space.space import Space, config_key
 from tune_digits.space.tree import flatten
-from tune_digits.tune.samplers import SAMPLERS, DistinctSampler
+from tune_digits.tune.samplers import REDRAWS, REDRAWS_OF, SAMPLERS, DistinctSampler
 
 STUDY_NAME = "search"
 # what Optuna calls the ways in which a trial is over
@@ -41,10 +41,12 @@ def open_study(journal: Path, search: Search, space: Space, seed: int) -> optuna
     With sampler nsga2 it has two objectives: the score, and the images per second at inference.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sampler = SAMPLERS[search.sampler](search, space, seed)
+    redraws = REDRAWS_OF.get(search.sampler, REDRAWS)
     return optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(journal))),
         study_name=STUDY_NAME,
-        sampler=DistinctSampler(SAMPLERS[search.sampler](search, space, seed), space, seed),
+        sampler=DistinctSampler(sampler, space, seed, redraws),
         directions=["maximize"] * (2 if search.sampler == "nsga2" else 1),
         load_if_exists=True,
     )
