@@ -103,7 +103,7 @@ def test_the_seed_alone_decides_what_is_proposed(sampler: str, tmp_path: Path) -
         search = study.search.model_copy(update={"seed": seed})
         trials = OptunaTrials(open_study(tmp_path / name, search, study.space, seed), study.space)
         found = []
-        for i in range(14):
+        for i in range(10):
             found.append(trials.propose(str(i)))
             end(trials, str(i), study, found[-1])
         return configs(found)
@@ -116,7 +116,7 @@ def test_the_seed_alone_decides_what_is_proposed(sampler: str, tmp_path: Path) -
 @every_sampler
 def test_those_samplers_hear_of_scores_that_have_a_model_of_them(sampler: str, tmp_path: Path) -> None:
     study = study_of(sampler, startup=5)
-    up, down = (configs(proposed(tmp_path / str(s), study, 14, sign=s)) for s in (1.0, -1.0))
+    up, down = (configs(proposed(tmp_path / str(s), study, 11, sign=s)) for s in (1.0, -1.0))
     assert up[:5] == down[:5]
     assert (up[5:] != down[5:]) == (sampler in HEARS)
 
@@ -142,9 +142,9 @@ def test_trials_that_run_at_once_and_after_a_resumption_are_all_different(
     sampler: str, flight: int, tmp_path: Path
 ) -> None:
     study = study_of(sampler)
-    found = proposed(tmp_path / "j", study, 9, flight) + proposed(tmp_path / "j", study, 9, flight, seed=9)
-    assert len(set(configs(found))) == 18
-    assert [p.number for p in found] == list(range(18))
+    found = proposed(tmp_path / "j", study, 7, flight) + proposed(tmp_path / "j", study, 7, flight, seed=7)
+    assert len(set(configs(found))) == 14
+    assert [p.number for p in found] == list(range(14))
 
 
 @every_sampler

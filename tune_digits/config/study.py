@@ -121,8 +121,8 @@ class Search(Part):
         "(covariance matrix adaptation; needs the package cmaes); qmc: a Sobol sequence, which fills the space more "
         "evenly than random points; grid: every point of a finite space once, in the order of the file; nsga2: a "
         "genetic algorithm for two objectives, the score and the images per second at inference. gp, cmaes, qmc and "
-        "nsga2 draw at random what only some branches of a one_of have, and cmaes every choice; gp and cmaes learn nothing "
-        "from a trial that the scheduler has stopped",
+        "nsga2 draw at random what only some branches of a one_of have, and cmaes every choice; gp and cmaes learn "
+        "nothing from a trial that the scheduler has stopped",
         json_schema_extra=cite(
             "tpe: Bergstra et al. 2011, multivariate as in Falkner et al. 2018, arXiv:1807.01774; gp: Optuna's "
             "GPSampler, expected improvement as in Ament et al. 2023, arXiv:2310.20708; cmaes: Hansen and Ostermeier "

@@ -120,15 +120,30 @@ class TrialStopper:
         self._heard: dict[int, int] = {}
 
     def stops(self, number: int, report: Mapping[str, Any]) -> bool:
+        if report["epoch"] <= self._heard.get(number, 0):
+            return False
+        scheduler, trial = self._told(number, report["epoch"])
+        decision: str = scheduler.on_trial_result(NO_CONTROLLER, trial, dict(report))
+        return decision == scheduler.STOP
+
+    def remember(self, number: int, report: Mapping[str, Any]) -> None:
+        """Compare others with this epoch of a trial, on which it was decided before."""
+        from ray.tune.schedulers import MedianStoppingRule
+
+        scheduler, trial = self._told(number, report["epoch"])
+        if isinstance(scheduler, MedianStoppingRule):  # it refuses epochs after one at which it stops a trial
+            scheduler.on_trial_complete(NO_CONTROLLER, trial, dict(report))
+        else:
+            scheduler.on_trial_result(NO_CONTROLLER, trial, dict(report))
+
+    def _told(self, number: int, epoch: int) -> tuple[TrialScheduler, Any]:
+        """The scheduler of a trial, and what stands for the trial there; this epoch is noted as told."""
         scheduler = self._choose(number)
         if number not in self._trials:
             self._trials[number] = _Trial(str(number))
             scheduler.on_trial_add(NO_CONTROLLER, self._trials[number])
-        if report["epoch"] <= self._heard.get(number, 0):
-            return False
-        self._heard[number] = report["epoch"]
-        decision: str = scheduler.on_trial_result(NO_CONTROLLER, self._trials[number], dict(report))
-        return decision == scheduler.STOP
+        self._heard[number] = epoch
+        return scheduler, self._trials[number]
 
 
 def make_scheduler(
@@ -147,5 +162,5 @@ def make_scheduler(
     judged = [*over, *((number, reports[:-1]) for number, reports in running)]
     for number, reports in judged:
         for report in reports:
-            stopper.stops(number, report)
+            stopper.remember(number, report)
     return stopper
