@@ -42,19 +42,16 @@ def fit_to_flags(raw: dict[str, Any], flags: Mapping[str, str]) -> list[str]:
 
 
 def _fit_to_names(raw: dict[str, Any], flags: Mapping[str, str]) -> list[str]:
-    """What the file says of another sampler or scheduler than the flags have chosen is left out."""
+    """What the file says of another sampler or scheduler than a flag has chosen is left out."""
     search = _part(raw, "search")
-    chosen = dict(search)
-    if chosen.get("sampler") == "nsga2":
-        chosen.setdefault("scheduler", "none")
+    chosen = {"sampler": Search().sampler, "scheduler": Search().scheduler, **search}
+    source = {by: flags.get(f"search.{by}") for by in ("sampler", "scheduler")}
+    if chosen["sampler"] == "nsga2" and "scheduler" not in search:
+        chosen["scheduler"], source["scheduler"] = "none", source["sampler"]
     said = []
     for key, (by, names) in USED_WITH.items():
-        # the scheduler of nsga2 follows from the sampler
-        flag = flags.get(f"search.{by}") or (flags.get("search.sampler") if by not in search else None)
-        used = chosen.get(by, Search.model_fields[by].default) in names
-        if flag is None or used or key not in search or f"search.{key}" in flags:
-            continue
-        said.append(f"{flag}: search.{key} {search.pop(key)} has no effect and is left out")
+        if source[by] and chosen[by] not in names and key in search and f"search.{key}" not in flags:
+            said.append(f"{source[by]}: search.{key} {search.pop(key)} has no effect and is left out")
     return said
 
 
