@@ -2,8 +2,8 @@
 record.
 
 Ray Tune's own HyperBandScheduler is not among them. It waits with a decision until all trials of a bracket have come to
-an epoch, and pauses those that have: with as many trials in flight as there are workers, a bracket is halved as soon as
-those few wait, where there is nothing to drop yet. Hyperband here is the asynchronous one, of brackets of ASHA.
+an epoch, and pauses those that have. With no more trials in flight than there are workers, a bracket is halved among
+those few alone. Hyperband here is the asynchronous one, of brackets of ASHA, which pauses nothing.
 """
 
 from __future__ import annotations
