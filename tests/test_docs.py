@@ -11,14 +11,14 @@ import textwrap
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from tune_digits.cli import ensemble, predict, search, tricks
 from tune_digits.cli.main import COMMANDS
-from tune_digits.config import TrialConfig, variants
+from tune_digits.config import Search, TrialConfig, variants
 from tune_digits.data.formats import Auto
 from tune_digits.space.domains import DOMAINS
 from tune_digits.study import StudyParts, find_space, load_study, make_study, parse_yaml
@@ -217,6 +217,17 @@ def test_settings_of_the_parity_page_are_valid(span: str) -> None:
     if key.startswith("optimizer.") and "arithmetic" not in key:
         beside = {"optimizer.name": "nadam" if "momentum_decay" in key else "rmsprop"}
     make_study({}, "doc.yaml", "doc", {**beside, key: yaml.safe_load(value)})
+
+
+def test_the_readme_names_every_sampler_and_every_scheduler() -> None:
+    text = (ROOT / "README.md").read_text()
+    for key in ("sampler", "scheduler"):
+        table = re.search(rf"\| `search\.{key}` \|.*?\n\n", text, re.S)
+        assert table is not None
+        names = [
+            name for row in table[0].split("\n")[2:-2] for name in re.findall(r"`(\w+)`", row.split("|")[1])
+        ]
+        assert sorted(names) == sorted(get_args(Search.model_fields[key].annotation))
 
 
 def test_the_readme_names_every_domain_and_every_shipped_space() -> None:

@@ -97,3 +97,53 @@ def test_smoke_gives_way_to_flags() -> None:
     assert smoke_overrides({}) == SMOKE
     rest = smoke_overrides({"search.trials": 5, "trial.train.epochs": 2})
     assert rest == {k: v for k, v in SMOKE.items() if k not in ("search.trials", "train.epochs")}
+
+
+# ── other samplers and schedulers than the file's ────────────────────────────────────────────────────
+
+ASHA = "search: {startup_trials: 4, grace_period: 6, reduction_factor: 2}"
+
+
+def test_what_has_no_effect_with_the_scheduler_of_a_flag_is_left_out() -> None:
+    study = study_of(ASHA, {"search.scheduler": "none"})
+    assert (study.search.grace_period, study.search.reduction_factor, study.search.startup_trials) == (
+        1,
+        3,
+        4,
+    )
+    assert study.notes == (
+        "--set search.scheduler=none: search.grace_period 6 has no effect and is left out",
+        "--set search.scheduler=none: search.reduction_factor 2 has no effect and is left out",
+    )
+    assert study_of(ASHA, {"search.scheduler": "median"}).search.grace_period == 6
+    assert study_of(ASHA, {"search.sampler": "random"}).notes == (
+        "--set search.sampler=random: search.startup_trials 4 has no effect and is left out",
+    )
+
+
+def test_nsga2_by_a_flag_brings_its_scheduler_along() -> None:
+    study = study_of(ASHA, {"search.sampler": "nsga2"})
+    assert (study.search.scheduler, study.search.startup_trials, len(study.notes)) == ("none", 4, 2)
+    assert study.notes[0].startswith("--set search.sampler=nsga2: search.grace_period 6")
+    with pytest.raises(ConfigError, match="scheduler asha compares trials by the score alone"):
+        study_of("search: {scheduler: asha}", {"search.sampler": "nsga2"})
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides"),
+    [
+        ("search: {scheduler: none, grace_period: 6}", {}),
+        ("search: {scheduler: none}", {"search.grace_period": 6}),
+        ("{}", {"search.scheduler": "none", "search.grace_period": 6}),
+        ("search: {scheduler: none, grace_period: 6}", {"search.sampler": "random"}),
+    ],
+)
+def test_what_has_no_effect_by_one_source_is_refused(text: str, overrides: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="grace_period has no effect with scheduler none: leave it out"):
+        study_of(text, overrides)
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "hyperband", "median", "none"])
+def test_a_study_loads_again_with_each_scheduler(scheduler: str) -> None:
+    study = study_of(f"search: {{scheduler: {scheduler}}}", {})
+    assert study_of(study.to_yaml(), {}).search == study.search

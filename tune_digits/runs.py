@@ -59,7 +59,7 @@ class TrialRecord:
     """One trial of the search. score: of the last epoch.
 
     role: baseline, start or search. seconds: training and validation; searched: the searched values by the dotted keys
-    of the study file.
+    of the study file. inference_images_per_second: where it is an objective of the search, measured at a trial's end.
     """
 
     number: int
@@ -73,6 +73,7 @@ class TrialRecord:
     best_score: float | None = None
     seconds: float = 0.0
     error: str | None = None
+    inference_images_per_second: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

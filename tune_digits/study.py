@@ -14,13 +14,13 @@ import yaml
 from tune_digits.config import Confirm, Cv, Ensemble, Resources, Search, TrialConfig
 from tune_digits.data.formats import Data
 from tune_digits.errors import ConfigError
+from tune_digits.space.sampler_limits import fit_sampler
 from tune_digits.space.space import Space, make_space
 from tune_digits.space.tree import flatten
 from tune_digits.study_fit import fit_to_flags
 from tune_digits.study_parts import StudyParts
 from tune_digits.validate import did_you_mean, validate
 
-GRID_LIMIT = 10_000  # points of a grid that are counted, and trained where no flag says how many
 # keys that name files or folders
 PATHS = frozenset(
     {
@@ -174,10 +174,11 @@ def make_study(
     parts = {k: v for k, v in raw.items() if k in StudyParts.model_fields}
     study_parts = validate(StudyParts, parts, file, flags=flags)
     space = make_space(raw.get("trial", {}), raw.get("baseline", {}), raw.get("start", []), file, flags)
-    if study_parts.search.sampler == "grid":
-        place = flags.get("search.sampler", f"{file}: search.sampler")
-        study_parts, grid = _of_grid(study_parts, space, "trials" in raw.get("search", {}), place)
-        notes.append(grid)
+    place = flags.get("search.sampler", f"{file}: search.sampler")
+    trials_given = "trials" in raw.get("search", {})
+    search, said = fit_sampler(study_parts.search, space, trials_given, place)
+    study_parts = study_parts.model_copy(update={"search": search})
+    notes += said
     name = str(raw.get("name", name))
     resolved = {
         "name": name,
@@ -199,35 +200,6 @@ def make_study(
             f"{place}: search.grace_period is {study.search.grace_period}, more than train.epochs {study.epochs}"
         )
     return study
-
-
-def _of_grid(parts: StudyParts, space: Space, trials_given: bool, place: str) -> tuple[StudyParts, str]:
-    """The parts of a study whose sampler is the grid, and what there is to say of it.
-
-    Where no number of trials is given, it is that of all configurations. place: what messages begin with. Raises
-    ConfigError for a space that is not finite, too large to be gone through, or not valid at each of its points.
-    """
-    if endless := space.continuous():
-        keys = ", ".join(f"{key} ({domain})" for key, domain in endless.items())
-        raise ConfigError(
-            f"{place}: grid goes through every point of a space, but these keys are continuous: {keys}. Give them a "
-            "choice or a domain with steps, or leave sampler at tpe"
-        )
-    size = space.size or 0
-    if size > GRID_LIMIT and not trials_given:
-        raise ConfigError(
-            f"{place}: the grid has {size:,} points; say with --trials (search.trials) how many of them to train"
-        )
-    trials = parts.search.trials
-    if size > GRID_LIMIT:
-        return parts, f"grid: the first {trials:,} of {size:,} points"
-    count = sum(1 for _ in space.configurations())
-    if not trials_given:
-        search = parts.search.model_copy(update={"trials": count})
-        return parts.model_copy(update={"search": search}), f"grid: {count:,} points, each trained once"
-    if trials < count:
-        return parts, f"grid: the first {trials:,} of {count:,} points"
-    return parts, f"grid: {count:,} points, each trained once"
 
 
 def _flag(key: str, value: Any, origins: Mapping[str, str]) -> str:

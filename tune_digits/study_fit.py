@@ -1,4 +1,4 @@
-"""Numbers that no flag has set follow those that one has, so that a short try needs no second flag."""
+"""What no flag has set follows what one has, so that a short try, or another sampler, needs no second flag."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tune_digits.config import Confirm, Cv, Search, Train
+from tune_digits.config.study import USED_WITH
 
 # what --smoke sets where no other flag does: all phases, on very little
 SMOKE: dict[str, Any] = {
@@ -33,12 +34,31 @@ def smoke_overrides(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fit_to_flags(raw: dict[str, Any], flags: Mapping[str, str]) -> list[str]:
-    """Lower, in place, the numbers of a raw study that would not go with what flags have set. Returns what was done.
+    """Lower or leave out, in place, what of a raw study would not go with what flags have set. Returns what was done.
 
     flags: dotted key (of the trial without `trial.`) -> the flag that has set it, such as `--epochs 1`. A number that
     a flag has set is left alone, and so is everything where no flag has set any: the study then says what is wrong.
     """
-    return [*_fit_to_epochs(raw, flags), *_fit_to_folds(raw, flags), *_fit_to_subset(raw, flags)]
+    return [
+        *_fit_to_names(raw, flags),
+        *_fit_to_epochs(raw, flags),
+        *_fit_to_folds(raw, flags),
+        *_fit_to_subset(raw, flags),
+    ]
+
+
+def _fit_to_names(raw: dict[str, Any], flags: Mapping[str, str]) -> list[str]:
+    """What the file says of another sampler or scheduler than a flag has chosen is left out."""
+    search = _part(raw, "search")
+    chosen = {"sampler": Search().sampler, "scheduler": Search().scheduler, **search}
+    source = {by: flags.get(f"search.{by}") for by in ("sampler", "scheduler")}
+    if chosen["sampler"] == "nsga2" and "scheduler" not in search:
+        chosen["scheduler"], source["scheduler"] = "none", source["sampler"]
+    said = []
+    for key, (by, names) in USED_WITH.items():
+        if source[by] and chosen[by] not in names and key in search and f"search.{key}" not in flags:
+            said.append(f"{source[by]}: search.{key} {search.pop(key)} has no effect and is left out")
+    return said
 
 
 def _fit_to_epochs(raw: dict[str, Any], flags: Mapping[str, str]) -> list[str]:

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from tune_digits.cli import tricks
 from tune_digits.cli.catalogue import catalogue, knobs_of, summary
-from tune_digits.config import Ensemble, Part, TrialConfig, variants
+from tune_digits.config import Ensemble, Part, Search, TrialConfig, variants
 from tune_digits.config.part import cite
 from tune_digits.errors import ConfigError
 from tune_digits.learn.losses import LOSSES
@@ -44,7 +44,7 @@ def run(capsys, *args):
 
 
 def test_every_part_every_variant_and_every_function_has_its_place():
-    assert list(SECTIONS) == [*TrialConfig.model_fields, "ensemble"]
+    assert list(SECTIONS) == [*TrialConfig.model_fields, "search", "ensemble"]
     assert set(UNIONS) == set(TABLES)
     for key, models in UNIONS.items():
         names = [entry.name for entry in SECTIONS[key].entries]
@@ -56,6 +56,7 @@ def test_every_field_of_every_part_is_a_knob_of_it():
     for key, field in TrialConfig.model_fields.items():
         if key not in UNIONS:
             assert {k.name for k in SECTIONS[key].knobs} == set(type(field.default).model_fields)
+    assert {k.name for k in SECTIONS["search"].knobs} == set(Search.model_fields)
     assert {k.name for k in SECTIONS["ensemble"].knobs} == set(Ensemble.model_fields)
     for key, models in UNIONS.items():
         shared = {k.name for k in SECTIONS[key].knobs}

@@ -32,3 +32,17 @@ def slow(number: int, config: TrialConfig, shared: Path) -> Iterator[dict[str, A
     for epoch in range(1, 1000):
         time.sleep(0.1)
         yield {"epoch": epoch, "score": 0.5}
+
+
+def from_table(number: int, config: TrialConfig, shared: dict[int, list[float]]) -> Iterator[dict[str, Any]]:
+    """The recorded scores of this trial, an epoch each."""
+    for epoch, score in enumerate(shared[number], start=1):
+        yield {"epoch": epoch, "score": score}
+
+
+def reported_from_table(config: dict[str, Any], table: dict[int, list[float]]) -> None:
+    """The same as a trainable of Ray Tune; config: the trial's number."""
+    from ray import tune
+
+    for epoch, score in enumerate(table[config["number"]], start=1):
+        tune.report({"epoch": epoch, "score": score})

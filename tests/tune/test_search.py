@@ -216,14 +216,11 @@ class Asking(InlineExecutor):
         object.__setattr__(self, "said", [])
 
     def run_trials(self, run: TrialRun) -> None:
-        trial = SimpleNamespace(trial_id="new")
-        run.scheduler.on_trial_add(None, trial)
-        report = {"epoch": 1, "score": self.score}
-        self.said.append(run.scheduler.on_trial_result(None, trial, report))
+        self.said.append(run.scheduler.stops(2, {"epoch": 1, "score": self.score}))
 
 
-def test_a_trial_that_is_not_over_is_not_among_the_recorded_ones(tmp_path: Path) -> None:
-    """It reports its epochs once more when it is taken up again, and would be judged by them, and judge, twice."""
+def test_the_last_epoch_of_a_trial_that_is_not_over_is_not_among_the_recorded_ones(tmp_path: Path) -> None:
+    """It reports it once more when it is taken up again, and is judged by it then."""
     study = small_study(search={"trials": 3, "grace_period": 1, "reduction_factor": 2})
     run = runs.create_run(tmp_path, study.name, study.to_yaml(), {})
     for number, state, score in ((0, "finished", 0.9), (1, "running", 0.1)):
@@ -231,7 +228,7 @@ def test_a_trial_that_is_not_over_is_not_among_the_recorded_ones(tmp_path: Path)
         run.append_epoch(number, {"epoch": 1, "score": score})
     executor = Asking(0.6)  # better than the mean of both, but not than the one that is over
     searched_run(tmp_path, study, TASK, executor, resume=True)
-    assert executor.said == ["STOP"]
+    assert executor.said == [True]
 
 
 def test_the_trials_left_out_of_a_resumed_search_are_not_trained_again(tmp_path: Path) -> None:

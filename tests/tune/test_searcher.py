@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
 from tune_digits.config import Search
-from tune_digits.errors import RunError
 from tune_digits.execute.executor import Proposal
 from tune_digits.space.space import Space
 from tune_digits.study import Study, make_study, parse_yaml
-from tune_digits.tune.samplers import SAMPLERS
 from tune_digits.tune.searcher import OPTUNA_STATES, OptunaTrials, left_behind, open_study
 
 TEXT = """
@@ -46,17 +43,6 @@ def opened(journal: Path, seed: int = 0, startup: int = 2) -> optuna.Study:
 def report(trials: OptunaTrials, key: str, *scores: float) -> None:
     for epoch, score in enumerate(scores, start=1):
         trials.report(key, epoch, score)
-
-
-def test_the_baseline_is_trial_0_and_the_start_points_follow_in_their_order(journal: Path) -> None:
-    trials = OptunaTrials(opened(journal), space())
-    proposals = [trials.propose(key) for key in "abcd"]
-    assert [p.number for p in proposals] == [0, 1, 2, 3]
-    assert [p.role for p in proposals] == ["baseline", "start", "start", "search"]
-    baseline, first, second, free = (p.config for p in proposals)
-    assert (baseline.optimizer.name, baseline.optimizer.lr, baseline.augment.rotate) == ("adamw", 0.002, 0)
-    assert (first.augment.rotate, second.augment.rotate) == (12, 20)
-    assert free.augment.rotate not in (0, 12, 20)
 
 
 def test_the_journal_tells_how_each_trial_ended(journal: Path) -> None:
@@ -131,28 +117,6 @@ def test_a_kill_between_any_two_writes_leaves_no_trial_behind(journal: Path) -> 
     assert left_behind(opened(journal), [], range(5)) == ()
 
 
-def proposals(journal: Path, seed: int, startup: int = 3, scores: float = 0.1) -> list[float]:
-    """The rotations of eight trials, each told a score that grows with its rotation."""
-    trials = OptunaTrials(opened(journal, seed, startup), space())
-    found = []
-    for i in range(8):
-        rotate = trials.propose(str(i)).config.augment.rotate
-        trials.end(str(i), "finished", rotate * scores)
-        found.append(rotate)
-    return found
-
-
-def test_the_seed_alone_decides_what_is_proposed(tmp_path: Path) -> None:
-    assert proposals(tmp_path / "a", 1) == proposals(tmp_path / "b", 1)
-    assert proposals(tmp_path / "c", 2) != proposals(tmp_path / "d", 1)
-
-
-def test_scores_are_heard_only_after_the_startup_trials(tmp_path: Path) -> None:
-    up, down = (proposals(tmp_path / str(s), 1, startup=6, scores=s) for s in (0.1, -0.1))
-    assert up[:6] == down[:6]
-    assert up[6:] != down[6:]
-
-
 def in_flight(journal: Path) -> list[tuple[float, float]]:
     """What TPE proposes to four trials, none of which is over when the next one asks."""
     trials = OptunaTrials(opened(journal, startup=4), space())
@@ -221,24 +185,6 @@ def proposed(journal: Path, study: Study, count: int, flight: int = 1) -> list[P
 ROTATIONS = "{augment: {rotate: {choice: [0, 1, 2, 3, 4, 5, 6, 7]}}}"
 
 
-@pytest.mark.parametrize("flight", [1, 4])
-@pytest.mark.parametrize("startup", [1, 100])
-def test_no_configuration_is_proposed_twice(tmp_path: Path, flight: int, startup: int) -> None:
-    """Also where TPE is sure of its favourite, where proposals are random, and where others are in flight."""
-    study = finite(ROTATIONS, f"{{startup_trials: {startup}}}")
-    found = proposed(tmp_path / "j", study, 8, flight)
-    assert sorted(p.config.augment.rotate for p in found) == list(range(8))
-    assert [p.number for p in found] == list(range(8)), "none is lost to a repetition"
-
-
-def test_a_resumed_search_repeats_nothing(tmp_path: Path) -> None:
-    study = finite(ROTATIONS, "{startup_trials: 2}")
-    found = proposed(tmp_path / "j", study, 5) + proposed(tmp_path / "j", study, 3)
-    assert sorted(p.config.augment.rotate for p in found) == list(range(8))
-    with pytest.raises(RunError, match="no configuration is left"):
-        proposed(tmp_path / "j", study, 1)
-
-
 def test_a_branch_without_anything_to_search_is_tried_once_in_an_infinite_space(tmp_path: Path) -> None:
     trial = "{optimizer: {one_of: [{name: sgd, lr: 0.1}, {name: adamw, lr: {uniform: [0.001, 0.01]}}]}}"
     study = finite(trial, "{startup_trials: 2}")
@@ -276,7 +222,3 @@ def test_the_grid_goes_through_all_points_in_order_and_on_after_a_stop(tmp_path:
     assert [(c.augment.rotate, c.optimizer.name, c.optimizer.lr) for c in expected[:4]] == [
         (20, "sgd", 0.05), (10, "sgd", 0.05), (0, "sgd", 0.05), (0, "adamw", 0.1),
     ]  # fmt: skip
-
-
-def test_every_sampler_of_the_configuration_is_there() -> None:
-    assert set(SAMPLERS) == set(get_args(Search.model_fields["sampler"].annotation))

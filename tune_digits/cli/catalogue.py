@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tune_digits.config import Ensemble, Part, TrialConfig, variants
+from tune_digits.config import Ensemble, Part, Search, TrialConfig, variants
 
 TITLES = {
     "model": "Models",
@@ -22,6 +22,7 @@ TITLES = {
     "optimizer": "Optimizers",
     "schedule": "Schedules",
     "train": "Training",
+    "search": "Search",
     "ensemble": "Ensemble",
 }
 
@@ -63,14 +64,14 @@ class Section:
 
 
 def catalogue() -> list[Section]:
-    """Every part of a trial, in the configuration's order, and the ensemble."""
+    """Every part of a trial, in the configuration's order, the search and the ensemble."""
     sections = []
     for key, field in TrialConfig.model_fields.items():
         if field.discriminator:
             sections.append(_union(key, variants(field.annotation)))
         else:
             sections.append(_plain(key, type(field.default)))
-    return [*sections, _plain("ensemble", Ensemble)]
+    return [*sections, _plain("search", Search), _plain("ensemble", Ensemble)]
 
 
 def _plain(key: str, cls: type[Part]) -> Section:

@@ -58,10 +58,12 @@ def print_board(board: pd.DataFrame, screen: Screen) -> None:
 
     table = Table(box=None, pad_edge=False, title_justify="left", title="confirmed, best first")
     outside = board["out_of_domain"].notna().any()
+    speed = "inference_images_per_second" in board
     for column in (
         "trial",
         "confirmed",
         "gain over baseline",
+        *(["images/s"] if speed else []),
         *(["out of domain"] if outside else []),
         "search",
     ):
@@ -69,10 +71,19 @@ def print_board(board: pd.DataFrame, screen: Screen) -> None:
     for row in board.head(10).to_dict("records"):
         name = f"{row['trial']} baseline" if row["role"] == "baseline" else str(row["trial"])
         cells = [name, plus_minus(row["confirmed"], row["confirmed_se"]), gain_in_words(row)]
+        cells += [speed_in_words(row)] if speed else []
         cells += [f"{row['out_of_domain']:.4f}"] if outside else []
         table.add_row(*cells, f"{row['search_score']:.4f}")
     screen.say()
     screen.table(table)
+    if speed:
+        screen.say("* on the front: no other configuration is better in both score and images/s at inference")
+
+
+def speed_in_words(row: Mapping[Any, Any]) -> str:
+    """Images per second at inference, with a star where no other row is better in both score and speed."""
+    speed = row["inference_images_per_second"]
+    return "-" if speed != speed else f"{speed:,.0f}{' *' if row['on_front'] else ''}"
 
 
 def plus_minus(mean: float, error: float) -> str:

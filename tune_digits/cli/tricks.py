@@ -88,7 +88,7 @@ def select(sections: list[Section], name: str) -> list[Section]:
 
 
 def _heading(section: Section) -> str:
-    return section.key if section.key == "ensemble" else f"trial.{section.key}"
+    return section.key if section.key in ("search", "ensemble") else f"trial.{section.key}"
 
 
 def _shared_by(section: Section) -> str:

@@ -119,12 +119,19 @@ class Cv(Part):
 class Search(Part):
     """Which configurations are tried, how many, on which fold, and when a trial is stopped."""
 
-    sampler: Literal["tpe", "grid"] = Field(
+    sampler: Literal["tpe", "random", "gp", "cmaes", "qmc", "grid", "nsga2"] = Field(
         "tpe",
         description="what proposes configurations; tpe: a model of the results so far (Tree-structured Parzen "
-        "Estimator); grid: every point of a finite space once, in the order of the file",
+        "Estimator); random; gp: a Gaussian process; cmaes: a normal distribution that moves towards the best "
+        "(covariance matrix adaptation; needs the package cmaes); qmc: a Sobol sequence, which fills the space more "
+        "evenly than random points; grid: every point of a finite space once, in the order of the file; nsga2: a "
+        "genetic algorithm for two objectives, the score and the images per second at inference. gp, cmaes, qmc and "
+        "nsga2 draw at random what only some branches of a one_of have, and cmaes every choice; gp and cmaes learn "
+        "nothing from a trial that the scheduler has stopped",
         json_schema_extra=cite(
-            "tpe: Bergstra et al. 2011; multivariate as in Falkner et al. 2018, arXiv:1807.01774"
+            "tpe: Bergstra et al. 2011, multivariate as in Falkner et al. 2018, arXiv:1807.01774; gp: Optuna's "
+            "GPSampler, expected improvement as in Ament et al. 2023, arXiv:2310.20708; cmaes: Hansen and Ostermeier "
+            "2001; qmc: Sobol 1967; nsga2: Deb et al. 2002"
         ),
     )
     trials: int = Field(
@@ -133,13 +140,68 @@ class Search(Part):
     fold: int = Field(0, ge=0, description="number of the fold, from 0, that every trial trains")
     seed: int = Field(0, ge=0, description="seed of the sampler and of the trainings")
     startup_trials: int = Field(
-        8, ge=1, description="random trials before TPE models the results; the grid does not use it"
+        8,
+        ge=1,
+        description="random trials before tpe, gp or cmaes model the results; trials in a generation of nsga2",
+    )
+    scheduler: Literal["asha", "hyperband", "median", "none"] = Field(
+        "asha",
+        description="what stops weak trials; asha: at the grace period and at each multiple of it by a power of the "
+        "reduction factor, a trial must be among the best one in so many; hyperband: ASHA with several grace periods, "
+        "each for its fraction of the trials, the last of which are never stopped; median: a trial is stopped where "
+        "its best score is below the median of the others' mean scores up to this epoch; none: every trial trains all "
+        "epochs, which is the default with sampler nsga2, since its two objectives have no order",
+        json_schema_extra=cite(
+            "asha: Li et al. 2020, arXiv:1810.05934; hyperband: Li et al. 2018, arXiv:1603.06560, asynchronous as in "
+            "the former; median: Golovin et al. 2017"
+        ),
     )
     grace_period: int = Field(
-        1, ge=1, description="epochs that every trial may train before ASHA can stop it"
+        1, ge=1, description="epochs that every trial may train before the scheduler can stop it"
     )
-    reduction_factor: int = Field(3, ge=2, description="ASHA keeps one in this many at each rung")
+    reduction_factor: int = Field(
+        3, ge=2, description="asha and hyperband keep one in this many at each comparison"
+    )
+    min_samples: int = Field(
+        3, ge=1, description="other trials that the median rule needs at an epoch before it stops one there"
+    )
     time_budget: Positive | None = Field(None, description="seconds after which the search stops")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _two_objectives_stop_nothing(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("sampler") == "nsga2":
+            return {"scheduler": "none", **given}
+        return given
+
+    @model_validator(mode="after")
+    def _nothing_without_effect(self) -> Search:
+        if self.sampler == "nsga2" and self.scheduler != "none":
+            raise ValueError(
+                f"scheduler {self.scheduler} compares trials by the score alone, and sampler nsga2 searches for two "
+                "objectives: use scheduler none, or another sampler"
+            )
+        if self.sampler == "nsga2" and self.startup_trials < 2:
+            raise ValueError("startup_trials is the size of a generation of nsga2, which needs 2 at least")
+        for key in self.unused():
+            if getattr(self, key) != type(self).model_fields[key].default:
+                chosen = USED_WITH[key][0]
+                name = getattr(self, chosen)
+                raise ValueError(f"{key} has no effect with {chosen} {name}: leave it out")
+        return self
+
+    def unused(self) -> tuple[str, ...]:
+        """The keys that have no effect with this sampler and this scheduler."""
+        return tuple(key for key, (by, names) in USED_WITH.items() if getattr(self, by) not in names)
+
+
+# key of Search -> the key that decides whether it has an effect, and the values of that with which it has
+USED_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
+    "startup_trials": ("sampler", ("tpe", "gp", "cmaes", "nsga2")),
+    "grace_period": ("scheduler", ("asha", "hyperband", "median")),
+    "reduction_factor": ("scheduler", ("asha", "hyperband")),
+    "min_samples": ("scheduler", ("median",)),
+}
 
 
 class Confirm(Part):

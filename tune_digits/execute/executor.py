@@ -61,18 +61,11 @@ class Trials(Protocol):
 
 
 class Scheduler(Protocol):
-    """What is used of Ray Tune's TrialScheduler: told of every report, it says CONTINUE or STOP."""
+    """Told of every epoch of every trial, in the order in which they come."""
 
-    CONTINUE: str
-    STOP: str
-
-    def on_trial_add(self, controller: Any, trial: Any) -> None: ...
-
-    def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str: ...
-
-    def on_trial_complete(self, controller: Any, trial: Any, result: dict[str, Any]) -> None: ...
-
-    def on_trial_error(self, controller: Any, trial: Any) -> None: ...
+    def stops(self, number: int, report: Mapping[str, Any]) -> bool:
+        """Whether the trial of this number ends with the epoch that it reports."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

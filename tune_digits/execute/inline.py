@@ -6,8 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any, Generic
+from typing import Generic
 
 from tune_digits.config import Resources
 from tune_digits.execute.executor import Job, Result, Shared, Stored, TrialRun, Value
@@ -59,27 +58,20 @@ class InlineExecutor:
 def _run_trial(run: TrialRun, key: str, deadline: float | None) -> bool:
     """Train one trial to its end. False where the time is over and it was left where it stood."""
     proposal = run.trials.propose(key)
-    # what Ray Tune's schedulers look at in a trial
-    trial: Any = SimpleNamespace(trial_id=key, config=proposal.config, status="RUNNING")
-    run.scheduler.on_trial_add(None, trial)
     for attempt in range(ATTEMPTS):
         run.trials.started(key)
-        report: dict[str, Any] = {}
         try:
-            for told in run.train(proposal.number, proposal.config, run.shared):
-                report = dict(told)
-                decision = run.scheduler.on_trial_result(None, trial, report)
+            for report in run.train(proposal.number, proposal.config, run.shared):
+                stops = run.scheduler.stops(proposal.number, report)
                 run.trials.reported(key, report)
-                if decision == run.scheduler.STOP:
+                if stops:
                     break
                 if deadline is not None and time.monotonic() >= deadline:
                     return False
         except Exception:
             if attempt + 1 == ATTEMPTS:
-                run.scheduler.on_trial_error(None, trial)
                 run.trials.failed(key, traceback.format_exc())
             continue
-        run.scheduler.on_trial_complete(None, trial, report)
         run.trials.ended(key)
         break
     return True

@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, cast
+from typing import Any, Generic
 
 from tune_digits.config import Resources, TrialConfig
 from tune_digits.execute.executor import Job, Result, Shared, Stored, TrialRun, Value
@@ -19,9 +19,6 @@ from tune_digits.patches.ray_startup import (
     take_waiting_workers,
     without_servers,
 )
-
-if TYPE_CHECKING:
-    from ray.tune.schedulers import TrialScheduler
 
 # read by Ray when it is imported
 QUIET = {
@@ -92,7 +89,7 @@ class RayExecutor:
     def run_trials(self, run: TrialRun) -> None:
         from ray import tune
 
-        from tune_digits.execute.ray_adapters import Events, Proposals
+        from tune_digits.execute.ray_adapters import Decisions, Events, Proposals
 
         trainable = tune.with_parameters(_train, train=run.train, shared=run.shared)
         slots = self.slots
@@ -100,7 +97,7 @@ class RayExecutor:
             tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus}),
             tune_config=tune.TuneConfig(
                 search_alg=Proposals(run.trials),
-                scheduler=cast("TrialScheduler", run.scheduler),
+                scheduler=Decisions(run.scheduler),
                 num_samples=run.count,
                 # no more proposals than can run: each is made with all that is known by then
                 max_concurrent_trials=min(slots.at_once, run.count),

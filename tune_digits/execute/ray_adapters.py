@@ -1,6 +1,7 @@
-"""Ray Tune's Searcher and Callback in front of `Trials`. Imported when Ray's settings stand in the environment.
+"""Ray Tune's Searcher and Callback in front of `Trials`, and its TrialScheduler in front of `Scheduler`. Imported when
+Ray's settings stand in the environment.
 
-Ray saves both into snapshots that nobody reads, since the run folder is the state: their own state is empty there.
+Ray saves them into snapshots that nobody reads, since the run folder is the state: their own state is empty there.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from tune_digits.execute.executor import Trials
+from tune_digits.execute.executor import Scheduler, Trials
 
 
 class Proposals(Searcher):
@@ -36,6 +38,22 @@ class Proposals(Searcher):
         Path(checkpoint_path).write_bytes(b"")
 
     def restore(self, checkpoint_path: str) -> None: ...
+
+
+class Decisions(FIFOScheduler):
+    """Starts trials in the order of their proposals, and stops those that `scheduler` stops."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Ray's
+        self._scheduler = scheduler
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        stops = self._scheduler.stops(trial.config["number"], result)
+        decision: str = self.STOP if stops else self.CONTINUE
+        return decision
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
 
 
 class Events(Callback):

@@ -5,6 +5,8 @@ Shape letters: N samples, B batch, C channels, H W pixels, K class columns (all 
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -78,3 +80,20 @@ def predict_proba(
             proba += softmax_heads(_forward(model, shifted(plain, dy, dx), precision), heads)
         parts.append((proba / tta).cpu())
     return torch.cat(parts).numpy() if parts else np.zeros((0, heads[-1].stop), np.float32)
+
+
+def inference_speed(
+    model: nn.Module, images: Tensor, heads: tuple[slice, ...], *, precision: str = "auto", passes: int = 5
+) -> float:
+    """Images per second of `predict_proba` on one batch of these uint8 images (N, C, H, W).
+
+    It is that of the fastest of so many passes: whatever else runs on the machine only makes a pass slower. One more
+    pass before them warms up.
+    """
+    batch = images[: prediction_batch_size(images.device)]
+    seconds = []
+    for _ in range(passes + 1):
+        begun = time.perf_counter()
+        predict_proba(model, batch, heads, precision=precision)
+        seconds.append(time.perf_counter() - begun)
+    return len(batch) / min(seconds[1:])

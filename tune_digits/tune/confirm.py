@@ -25,6 +25,7 @@ from tune_digits.screen import Progress, Screen
 from tune_digits.space.space import config_key
 from tune_digits.study import Study
 from tune_digits.trained_rows import write_trained_rows
+from tune_digits.tune.front import front_first, with_front
 from tune_digits.tune.fusing import plan_fusing
 from tune_digits.tune.leaderboard import leaderboard, out_of_fold
 from tune_digits.tune.networks import save_network
@@ -66,12 +67,13 @@ def candidates(records: list[TrialRecord], count: int) -> list[TrialRecord]:
     """The `count` best of the search, best first; then the baseline, without which no gain can be told, and the start
     points: what somebody expects to be good is not given up for the score of one fold.
 
-    Of equal configurations only the trial with the lowest number counts.
+    Of equal configurations only the trial with the lowest number counts. In a search for two objectives the best are
+    those of the front of score and speed, then those of the next front.
     """
     first: dict[str, int] = {}
     for record in records:
         first.setdefault(config_key(record.config), record.number)
-    ranked = [r for r in rank(records) if first[config_key(r.config)] == r.number]
+    ranked = [r for r in front_first(rank(records)) if first[config_key(r.config)] == r.number]
     return ranked[:count] + [r for r in ranked[count:] if r.role in ("baseline", "start")]
 
 
@@ -208,7 +210,7 @@ def run_confirm(
                 for result in results:
                     run.write_fold(result)
                 screen.tick(progress)
-    board = leaderboard(chosen, run.folds())
+    board = with_front(leaderboard(chosen, run.folds()), chosen)
     with replacing(run.leaderboard) as temporary:
         board.to_csv(temporary, index=False)
     best = set(board["trial"].head(study.ensemble.top).tolist())

@@ -14,7 +14,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.samplers import BaseSampler, RandomSampler
+from optuna.samplers import BaseGASampler, BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from tune_digits.config import Search, TrialConfig
@@ -25,6 +25,8 @@ from tune_digits.space.tree import OneOf
 
 EXHAUSTED = "no configuration is left that has not been tried; search a larger space"
 REDRAWS = 10  # how often a sampler that repeats itself is asked once more
+# a Gaussian process that has learnt nothing new proposes the same once more, after seconds
+REDRAWS_OF = {"gp": 1}
 RANDOM_DRAWS = 1000  # how often, after that, a configuration is drawn at random
 
 
@@ -43,13 +45,50 @@ def tpe(search: Search, space: Space, seed: int) -> BaseSampler:
         )
 
 
+def random(search: Search, space: Space, seed: int) -> BaseSampler:
+    """Every parameter by itself, whatever the results are."""
+    return RandomSampler(seed=seed)
+
+
+def gp(search: Search, space: Space, seed: int) -> BaseSampler:
+    """Gaussian process, after `startup_trials` random trials that trained to their end."""
+    return optuna.samplers.GPSampler(seed=seed, n_startup_trials=search.startup_trials)
+
+
+def cmaes(search: Search, space: Space, seed: int) -> BaseSampler:
+    """Covariance matrix adaptation, after `startup_trials` random trials that trained to their end."""
+    return optuna.samplers.CmaEsSampler(seed=seed, n_startup_trials=search.startup_trials)
+
+
+def qmc(search: Search, space: Space, seed: int) -> BaseSampler:
+    """A scrambled Sobol sequence: that of the study's own seed, so that a resumed search goes on with it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.QMCSampler(
+            seed=search.seed, scramble=True, independent_sampler=RandomSampler(seed=seed)
+        )
+
+
 def grid(search: Search, space: Space, seed: int) -> BaseSampler:
     """Every configuration of a finite space, in the order of the file. The seed changes nothing."""
     return GridSampler(space)
 
 
+def nsga2(search: Search, space: Space, seed: int) -> BaseSampler:
+    """Genetic algorithm for two objectives, of generations of `startup_trials`."""
+    return optuna.samplers.NSGAIISampler(seed=seed, population_size=search.startup_trials)
+
+
 # the names that `search.sampler` may have
-SAMPLERS: dict[str, Callable[[Search, Space, int], BaseSampler]] = {"tpe": tpe, "grid": grid}
+SAMPLERS: dict[str, Callable[[Search, Space, int], BaseSampler]] = {
+    "tpe": tpe,
+    "random": random,
+    "gp": gp,
+    "cmaes": cmaes,
+    "qmc": qmc,
+    "grid": grid,
+    "nsga2": nsga2,
+}
 
 
 def tried(study: optuna.Study) -> set[str]:
@@ -95,9 +134,10 @@ class DistinctSampler(BaseSampler):
     been asked for, and before the next one is.
     """
 
-    def __init__(self, inner: BaseSampler, space: Space, seed: int) -> None:
+    def __init__(self, inner: BaseSampler, space: Space, seed: int, redraws: int = REDRAWS) -> None:
         self._inner = inner
         self._space = space
+        self._redraws = redraws
         self._random = RandomSampler(seed=seed)
         self._first = [space.point(point)[0] for point in (space.baseline, *space.start)]
 
@@ -130,8 +170,10 @@ class DistinctSampler(BaseSampler):
         for params in self._first:
             draw = _Draw(params, independent(self._random))
             if new(draw):
+                if isinstance(self._inner, BaseGASampler):
+                    self._inner.get_trial_generation(study, trial)  # makes it one of the first generation
                 return draw.params
-        for _ in range(REDRAWS):
+        for _ in range(self._redraws):
             space = self._inner.infer_relative_search_space(study, trial)
             draw = _Draw(self._inner.sample_relative(study, trial, space), independent(self._inner))
             if new(draw):

@@ -1,4 +1,4 @@
-"""The search: Optuna proposes trials, an executor trains them, ASHA stops the weak ones."""
+"""The search: Optuna proposes trials, an executor trains them, a scheduler stops the weak ones."""
 
 from __future__ import annotations
 
@@ -25,11 +25,16 @@ from tune_digits.tune.training import VERDICT, TrainingData, TrialData, labels_o
 
 @dataclass(slots=True)
 class _Live:
-    """A trial that is running. history: the epochs that it has reported, each once. verdict: its score on all rows."""
+    """A trial that is running.
+
+    history: the epochs that it has reported, each once. verdict: its score on all validation rows, speed: images per
+    second at inference, each None before it is known.
+    """
 
     proposal: Proposal
     history: list[EpochReport] = field(default_factory=list)
     verdict: float | None = None
+    speed: float | None = None
 
 
 class SearchTrials:
@@ -59,6 +64,7 @@ class SearchTrials:
         live = self._live[key]
         live.history.append(epoch)
         live.verdict = report[VERDICT]
+        live.speed = report.get("inference_images_per_second")
         if epoch.score is not None:
             self._optuna.report(key, epoch.epoch, epoch.score)
         self._tracker.reported(key, epoch, self._score(live))
@@ -66,17 +72,17 @@ class SearchTrials:
     def ended(self, key: str) -> None:
         live = self._live.pop(key)
         if not live.history:
-            self._end(key, "failed", None, "it ended before its first epoch")
+            self._end(key, "failed", error="it ended before its first epoch")
             return
         last, train = live.history[-1], live.proposal.config.train
         error = None
         if diverged(live.history):
             error = f"the loss was no longer finite in epoch {last.epoch} of {train.epochs}"
-        self._end(key, state_at_end(live.history, train), self._score(live), error)
+        self._end(key, state_at_end(live.history, train), self._score(live), live.speed, error)
 
     def failed(self, key: str, error: str) -> None:
         live = self._live.pop(key)
-        self._end(key, "failed", self._score(live), error)
+        self._end(key, "failed", self._score(live), error=error)
 
     def _score(self, live: _Live) -> float | None:
         """The score of the weights that the trial would be left with if it ended now; None before its first epoch."""
@@ -84,9 +90,16 @@ class SearchTrials:
             return live.verdict
         return kept_epoch(live.history, live.proposal.config.train).score if live.history else None
 
-    def _end(self, key: str, state: State, score: float | None, error: str | None) -> None:
-        self._optuna.end(key, state, score)
-        self._tracker.ended(key, state, error)
+    def _end(
+        self,
+        key: str,
+        state: State,
+        score: float | None = None,
+        speed: float | None = None,
+        error: str | None = None,
+    ) -> None:
+        self._optuna.end(key, state, score, speed)
+        self._tracker.ended(key, state, error, speed)
 
 
 def state_at_end(history: list[EpochReport], train: Train) -> State:
@@ -133,10 +146,15 @@ def run_search(
             study.search.seed,
             fold.index,
             executor.slots,
+            speed=study.search.sampler == "nsga2",
         )
         trials = SearchTrials(OptunaTrials(optuna_study, study.space, unfinished), tracker)
-        recorded = [(r.number, run.epochs(r.number)) for r in over]
-        scheduler = make_scheduler(study.search, study.epochs, recorded)
+        scheduler = make_scheduler(
+            study.search,
+            study.epochs,
+            over=[(r.number, run.epochs(r.number)) for r in over],
+            running=[(number, run.epochs(number)) for number in running],
+        )
         with screen.watch(progress):
             executor.run_trials(
                 TrialRun(train_trial, shared, trials, scheduler, left, study.search.time_budget, run.path)

@@ -23,7 +23,7 @@ from tune_digits.patches.optuna_trials import trial_again
 from tune_digits.runs import State
 from tune_digits.space.space import Space, config_key
 from tune_digits.space.tree import flatten
-from tune_digits.tune.samplers import SAMPLERS, DistinctSampler
+from tune_digits.tune.samplers import REDRAWS, REDRAWS_OF, SAMPLERS, DistinctSampler
 
 STUDY_NAME = "search"
 # what Optuna calls the ways in which a trial is over
@@ -36,13 +36,18 @@ OPTUNA_STATES: dict[State, TrialState] = {
 
 
 def open_study(journal: Path, search: Search, space: Space, seed: int) -> optuna.Study:
-    """The study in `journal`, created where there is none; the sampler that `search` names proposes, nothing twice."""
+    """The study in `journal`, created where there is none; the sampler that `search` names proposes, nothing twice.
+
+    With sampler nsga2 it has two objectives: the score, and the images per second at inference.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sampler = SAMPLERS[search.sampler](search, space, seed)
+    redraws = REDRAWS_OF.get(search.sampler, REDRAWS)
     return optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(journal))),
         study_name=STUDY_NAME,
-        sampler=DistinctSampler(SAMPLERS[search.sampler](search, space, seed), space, seed),
-        direction="maximize",
+        sampler=DistinctSampler(sampler, space, seed, redraws),
+        directions=["maximize"] * (2 if search.sampler == "nsga2" else 1),
         load_if_exists=True,
     )
 
@@ -62,6 +67,7 @@ class OptunaTrials:
 
     def __init__(self, study: optuna.Study, space: Space, unfinished: tuple[int, ...] = ()) -> None:
         self._study = study
+        self._objectives = len(study.directions)
         self._space = space
         self._unfinished = deque(unfinished)
         self._roles = {
@@ -94,16 +100,21 @@ class OptunaTrials:
         return Proposal(trial.number, config, role, searched)
 
     def report(self, key: str, epoch: int, score: float) -> None:
-        if key in self._known_end:
+        if key in self._known_end or self._objectives > 1:  # which have no value of an epoch
             return
         with warnings.catch_warnings():
             # a trial that is taken up again reports the epochs before the interruption once more
             warnings.simplefilter("ignore", UserWarning)
             self._trials[key].report(score, epoch)
 
-    def end(self, key: str, state: State, score: float | None) -> None:
-        """Tell Optuna how a trial ended; score: of its last epoch, None where it reported none."""
+    def end(self, key: str, state: State, score: float | None, speed: float | None = None) -> None:
+        """Tell Optuna how a trial ended.
+
+        score: of its last epoch, None where it reported none. speed: images per second at inference, which the second
+        of two objectives is.
+        """
         number = self._trials.pop(key).number
         if key not in self._known_end:
             told = OPTUNA_STATES[state]
-            self._study.tell(number, score if told == TrialState.COMPLETE else None, state=told)
+            values = [value for value in (score, speed) if value is not None]
+            self._study.tell(number, values if told == TrialState.COMPLETE else None, state=told)

@@ -68,9 +68,10 @@ class Tracker:
         self._progress.running[f"trial {record.number}"] = f"epoch {record.epochs}/{self._epochs}{shown}"
         self._show()
 
-    def ended(self, key: str, state: State, error: str | None = None) -> None:
+    def ended(self, key: str, state: State, error: str | None = None, speed: float | None = None) -> None:
+        """speed: images per second at inference, where it was measured."""
         record = self._records.pop(key)
-        record.state, record.error = state, error
+        record.state, record.error, record.inference_images_per_second = state, error, speed
         self._run.write_trial(record)
         self._boards.pop(key).close(state)
         self._run.trial_state(record.number).unlink(missing_ok=True)

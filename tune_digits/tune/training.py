@@ -232,7 +232,7 @@ class TrialData:
     """What all trials of a search share.
 
     train_rows, valid_rows: int64 (n,) of the one fold. watched_rows: those of valid_rows that each epoch is scored on.
-    run_path: the run folder.
+    run_path: the run folder. speed: whether each trial measures its images per second at inference, at its end.
     """
 
     training: Stored[TrainingData]
@@ -243,6 +243,7 @@ class TrialData:
     seed: int
     fold: int
     slots: Slots
+    speed: bool = False
 
 
 # the key of a trial's report that holds its score on all validation rows: a number with the last one of a trial that
@@ -254,7 +255,8 @@ def train_trial(number: int, config: TrialConfig, shared: TrialData) -> Iterator
     """Train the trial of this number; yields an EpochReport's fields and VERDICT after each epoch.
 
     Epochs are scored on `watched_rows`, which decides whether the trial goes on. The weights that it is left with are
-    scored on all of `valid_rows`, where these are more.
+    scored on all of `valid_rows`, where these are more. Where the speed is measured, the last report of a trial that
+    trains to its own end has `inference_images_per_second` too.
     """
     state_file = runs.Run(Path(shared.run_path)).trial_state(number)
     data = shared.training.get()
@@ -271,7 +273,10 @@ def train_trial(number: int, config: TrialConfig, shared: TrialData) -> Iterator
         ended = report is state.history[-1] and is_over(state.history, config.train)
         more = len(shared.valid_rows) > len(shared.watched_rows)
         verdict = verdict_on(shared.valid_rows, config, data, state, on_device)[1] if ended and more else None
-        yield {**asdict(report), VERDICT: verdict}
+        told: dict[str, Any] = {**asdict(report), VERDICT: verdict}
+        if ended and shared.speed:
+            told["inference_images_per_second"] = _speed(config, shared, state, on_device)
+        yield told
 
 
 def verdict_on(
@@ -291,3 +296,14 @@ def verdict_on(
 def labels_of_rows(data: TrainingData) -> np.ndarray:
     """The labels int64 (N, T): the likeliest class of each target."""
     return np.stack([data.proba[:, head].argmax(1) for head in head_slices(data.targets)], axis=1)
+
+
+def _speed(config: TrialConfig, shared: TrialData, state: TrainState, on_device: DeviceData) -> float:
+    """Images per second at inference, on a batch of the validation rows, of the network that the trial is left with."""
+    import torch
+
+    from tune_digits.learn.predict import inference_speed
+
+    rows = torch.from_numpy(np.array(shared.valid_rows)).to(on_device.images.device)
+    heads = head_slices(shared.training.get().targets)
+    return inference_speed(state.best_model, on_device.images[rows], heads, precision=config.train.precision)
