@@ -106,9 +106,7 @@ def paired_t(differences: np.ndarray) -> Comparison:
     verdict: Verdict = "cannot tell" if p >= LEVEL else "better" if difference > 0 else "worse"
     more = 0.0
     if verdict == "cannot tell":
-        more = (
-            math.inf if difference == 0 else math.ceil((POWERFUL * error / difference) ** 2 * pairs) - pairs
-        )
+        more = math.inf if difference == 0 else math.ceil((POWERFUL * error / difference) ** 2 * pairs) - pairs
         more = max(more, 1.0)
     return Comparison(difference, error, difference - half, difference + half, p, verdict, more, pairs)
 

@@ -24,10 +24,7 @@ def _macro_recall(labels: np.ndarray) -> np.ndarray:
 
 
 # metric -> labels of one target int64 (N,) -> what each image adds if it is right, float64 (N,), with the sum 1
-_WEIGHTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "accuracy": _accuracy,
-    "macro_recall": _macro_recall,
-}
+_WEIGHTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"accuracy": _accuracy, "macro_recall": _macro_recall}
 
 
 def image_weights(metric: str, weights: Sequence[float] | None, labels: np.ndarray) -> np.ndarray:
@@ -44,11 +41,7 @@ def image_weights(metric: str, weights: Sequence[float] | None, labels: np.ndarr
 
 
 def contributions(
-    metric: str,
-    weights: Sequence[float] | None,
-    proba: np.ndarray,
-    labels: np.ndarray,
-    heads: Sequence[slice],
+    metric: str, weights: Sequence[float] | None, proba: np.ndarray, labels: np.ndarray, heads: Sequence[slice]
 ) -> np.ndarray:
     """What each image contributes to the score: float64 (N,), never negative; their sum is the score.
 

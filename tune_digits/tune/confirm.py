@@ -211,8 +211,8 @@ def run_confirm(
                 screen.tick(progress)
     train = task.train
     metric = metric_of(study.cv, task.targets)
-    groups = None if study.cv.groups is None else train.groups
-    judges = Judges(metric, train.labels, head_slices(task.targets), groups)
+    together = None if study.cv.groups is None else train.groups
+    judges = Judges(metric, train.labels, head_slices(task.targets), together)
     board = leaderboard(chosen, run.folds(), judges)
     with replacing(run.leaderboard) as temporary:
         board.to_csv(temporary, index=False)
