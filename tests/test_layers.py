@@ -14,6 +14,7 @@ ROOMS = [
         "__init__",
         "errors",
         "disk",
+        "stats",
         "machine",
         "patches",
         "config",

@@ -8,10 +8,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-import scipy.stats
 import yaml
 from commands import search
 from rich.console import Console
@@ -24,6 +22,7 @@ from tune_digits.cli.summary import (
     print_folds,
     print_report,
     print_study,
+    search_against_confirmed,
 )
 from tune_digits.runs import Run
 from tune_digits.screen import Screen
@@ -34,14 +33,18 @@ def printed() -> tuple[Screen, io.StringIO]:
     return Screen(Console(file=text, width=120)), text
 
 
-def row(trial: int, role: str, confirmed: float, **more: float) -> dict[str, object]:
-    usual = {"confirmed_se": 0.002, "gain": 0.01, "gain_se": 0.001, "folds": 5, "seeds": 1}
+def row(trial: int, role: str, confirmed: float, **more: object) -> dict[str, object]:
+    usual: dict[str, object] = {"confirmed_se": 0.002, "gain": 0.01, "gain_se": 0.001, "folds": 5, "seeds": 1}
+    usual |= {"gain_low": 0.008, "gain_high": 0.012, "verdict": "better", "more_trainings": 0.0}
+    if role == "baseline":
+        usual |= {"gain": math.nan, "verdict": "-"}
     return {
         "trial": trial,
         "role": role,
         "confirmed": confirmed,
         "search_score": 0.5 + trial / 100,
         "out_of_domain": math.nan,
+        "worst_groups": math.nan,
         **usual,
         **more,
     }
@@ -56,7 +59,7 @@ def board_lines(*rows: dict[str, object]) -> list[list[str]]:
 def test_the_board_names_baseline_gain_and_both_scores() -> None:
     _, heads, first, second = board_lines(row(3, "search", 0.95), row(0, "baseline", 0.94))
     assert len(heads) == 4
-    assert first == ["3", "0.9500 ± 0.0020", "+0.0100 ± 0.0010", "0.5300"]
+    assert first == ["3", "0.9500 ± 0.0020", "+0.0100 [+0.0080, +0.0120] better", "0.5300"]
     assert second == ["0 baseline", "0.9400 ± 0.0020", "-", "0.5000"]
 
 
@@ -71,34 +74,42 @@ def test_ten_rows_are_shown_at_most() -> None:
     assert [line[0] for line in lines[2:]] == [str(i) for i in range(10)]
 
 
-def gain_row(gain: float, error: float, folds: int, seeds: int = 1, role: str = "search") -> dict:
-    return {"role": role, "gain": gain, "gain_se": error, "folds": folds, "seeds": seeds}
+def test_a_gain_is_said_with_its_interval_or_with_what_would_tell_it() -> None:
+    told = {"gain": 0.005, "gain_low": 0.001, "gain_high": 0.009, "verdict": "better", "more_trainings": 0.0}
+    assert gain_in_words(told) == "+0.0050 [+0.0010, +0.0090] better"
+    worse = {**told, "gain": -0.005, "gain_low": -0.009, "gain_high": -0.001, "verdict": "worse"}
+    assert gain_in_words(worse) == "-0.0050 [-0.0090, -0.0010] worse"
+    open_ = {**told, "verdict": "cannot tell", "more_trainings": 7.0}
+    assert gain_in_words(open_) == "+0.0050 cannot tell (~7 more)"
+    assert gain_in_words({**open_, "more_trainings": math.inf}) == "+0.0050 cannot tell"
+    assert gain_in_words({**told, "gain": math.nan, "verdict": "-"}) == "-"
 
 
-def test_a_gain_whose_interval_holds_nothing_cannot_be_told() -> None:
-    assert gain_in_words(gain_row(0.005, 0.002, 30)) == "+0.0050 ± 0.0020"
-    assert gain_in_words(gain_row(0.003, 0.002, 30)) == "+0.0030 cannot tell"
-    assert gain_in_words(gain_row(-0.005, 0.002, 30)) == "-0.0050 ± 0.0020"
-    assert gain_in_words(gain_row(0.005, math.nan, 1)) == "+0.0050 cannot tell"
-    assert gain_in_words(gain_row(0.0, 0.0, 5, role="baseline")) == "-"
+def test_what_more_means_is_said_where_it_stands() -> None:
+    told = board_lines(row(3, "search", 0.95))
+    assert not any("n more" in line for cells in told for line in cells)
+    open_ = board_lines(row(3, "search", 0.95, verdict="cannot tell", more_trainings=4.0))
+    assert any("(~n more): trainings" in line for cells in open_ for line in cells)
 
 
-@pytest.mark.parametrize(("folds", "seeds"), [(2, 1), (3, 1), (5, 1), (5, 2)])
-def test_few_pairs_are_judged_by_students_t(folds: int, seeds: int) -> None:
-    edge = scipy.stats.t(folds * seeds - 1).ppf(0.975) * 0.002
-    assert gain_in_words(gain_row(edge * 0.999, 0.002, folds, seeds)).endswith("cannot tell")
-    assert gain_in_words(gain_row(edge * 1.001, 0.002, folds, seeds)).endswith("± 0.0020")
+def test_the_search_is_held_against_the_confirmation() -> None:
+    def said(confirmed: list[float]) -> str | None:
+        return search_against_confirmed(pd.DataFrame([row(i, "search", c) for i, c in enumerate(confirmed)]))
+
+    assert said([0.9, 0.91, 0.92]) is None
+    assert said([0.9, 0.9, 0.9, 0.9]) is None
+    good = said([0.9 + i / 100 for i in range(9)])
+    assert good is not None and "correlation +1.00" in good and "9 configurations" in good
+    upside_down = said([0.99 - i / 100 for i in range(9)])
+    assert upside_down is not None and "correlation -1.00" in upside_down
+    assert "right order" not in good
+    bad = said([0.93, 0.91, 0.94, 0.9, 0.92])
+    assert bad is not None and bad.endswith("may not have put them in the right order")
 
 
-def test_noise_alone_is_called_a_gain_about_once_in_twenty() -> None:
-    scores = np.random.default_rng(0).normal(0, 0.01, (2000, 3))
-    rows = [gain_row(s.mean(), s.std(ddof=1) / math.sqrt(3), 3) for s in scores]
-    told = np.mean(["cannot tell" not in gain_in_words(row) for row in rows])
-    assert 0.035 < told < 0.065  # two standard errors would tell 18 %
-
-
-def test_a_gain_of_nothing_cannot_be_told_even_without_spread() -> None:
-    assert "cannot tell" in gain_in_words(gain_row(0.0, 0.0, 3))
+def test_the_worst_groups_have_a_column_where_there_are_groups() -> None:
+    _, heads, first, *_ = board_lines(row(3, "search", 0.95, worst_groups=0.8125))
+    assert heads[3] == "worst groups" and first[3] == "0.8125"
 
 
 def test_the_last_round_of_an_ensemble_is_the_one_that_counts(tmp_path: Path) -> None:

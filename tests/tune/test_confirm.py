@@ -305,3 +305,11 @@ def test_a_fold_is_left_with_its_best_epoch_where_that_is_kept(tmp_path: Path) -
 
 def images_of(rows: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(TASK.train.images[rows])
+
+
+def test_the_leaderboard_knows_of_the_groups_of_the_folds(tmp_path: Path) -> None:
+    task = halves_task(120)
+    _, plain = confirmed_run(tmp_path / "plain", study(), task)
+    _, grouped = confirmed_run(tmp_path / "grouped", study(cv={"folds": 3, "groups": "writer"}), task)
+    assert plain["worst_groups"].isna().all()
+    assert grouped["worst_groups"].between(0, 1).all()

@@ -8,12 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from run_samples import MADE_FROM, fold_result, record
 
 from tune_digits.ensemble.build import far_behind, prefer_out_of_domain
 from tune_digits.errors import RunError
+from tune_digits.learn.metrics import Metric
 from tune_digits.runs import FoldResult
-from tune_digits.tune.leaderboard import leaderboard, out_of_fold
+from tune_digits.tune.leaderboard import Judges, leaderboard, out_of_fold
 
 
 def test_the_leaderboard_is_made_of_confirmed_scores_alone() -> None:
@@ -28,9 +30,79 @@ def test_the_leaderboard_is_made_of_confirmed_scores_alone() -> None:
     pairs = np.array(scores[2]) - np.array(scores[0])
     assert first["gain"] == pytest.approx(pairs.mean())
     assert first["gain_se"] == pytest.approx(pairs.std(ddof=1) / math.sqrt(3))
+    reference = scipy.stats.ttest_rel(scores[2], scores[0]).confidence_interval()
+    assert (first["gain_low"], first["gain_high"]) == pytest.approx((reference.low, reference.high))
     assert first["out_of_domain"] == pytest.approx(0.7)
     assert (first["folds"], first["seeds"], first["optimizer.lr"]) == (3, 1, 0.2)
     assert first["search_score"] == 0.91  # of its last epoch
+
+
+def judged(
+    trial: int, fold: int, right: np.ndarray, labels: np.ndarray, rows: np.ndarray, seed: int = 0
+) -> FoldResult:
+    """A confirming training that reads the rows at `right` (bool (n,)) as they are labelled."""
+    said = np.where(right, labels[rows, 0], 1 - labels[rows, 0])
+    proba = np.eye(2, dtype=np.float32)[said]
+    return FoldResult(trial, fold, seed, rows, proba, float(right.mean()), 1.0, MADE_FROM)
+
+
+def table(
+    groups: np.ndarray | None = None, metric: str = "accuracy"
+) -> tuple[pd.DataFrame, list[FoldResult]]:
+    """Trial 1 reads 3 % more of 3 x 1000 rows right than trial 0, trial 2 as many; two seeds each."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, (3000, 1))
+    results = []
+    for fold in range(3):
+        rows = np.arange(fold, 3000, 3)
+        hard = rng.random(1000)
+        for seed in range(2):
+            for trial, limit in ((0, 0.90), (1, 0.93), (2, 0.90)):
+                results.append(
+                    judged(trial, fold, hard + rng.normal(0, 0.01, 1000) < limit, labels, rows, seed)
+                )
+    records = [record(0, 0.9, role="baseline"), record(1, 0.9), record(2, 0.9)]
+    judges = Judges(Metric(metric), labels, (slice(0, 2),), groups)
+    return leaderboard(records, results, judges).set_index("trial"), results
+
+
+def test_gains_are_told_image_by_image() -> None:
+    board, results = table()
+    scores = {t: [r.score for r in results if r.trial == t] for t in range(3)}
+    assert board.loc[1, "gain"] == pytest.approx(np.mean(scores[1]) - np.mean(scores[0]))
+    assert board.loc[1, "verdict"] == "better" and board.loc[1, "more_trainings"] == 0
+    assert board.loc[1, "gain_low"] < board.loc[1, "gain"] < board.loc[1, "gain_high"]
+    assert board.loc[2, "verdict"] == "cannot tell" and board.loc[2, "more_trainings"] > 0
+    assert board.loc[0, "verdict"] == "-" and math.isnan(board.loc[0, "gain"])
+    assert board["worst_groups"].isna().all()
+
+
+def test_rows_of_one_group_are_no_independent_judges() -> None:
+    alone, _ = table()
+    groups = np.arange(3000) % 3 + 3 * (np.arange(3000) // 1500)  # two in each fold
+    grouped, _ = table(groups)
+    assert grouped.loc[1, "gain"] == pytest.approx(alone.loc[1, "gain"])
+    assert grouped.loc[1, "gain_se"] != pytest.approx(alone.loc[1, "gain_se"])
+
+
+def test_the_worst_tenth_of_the_groups_has_a_score_of_its_own() -> None:
+    groups = np.arange(3000) // 3 % 20
+    board, results = table(groups)
+    own = [r for r in results if r.trial == 1]
+    labels = np.random.default_rng(0).integers(0, 2, (3000, 1))
+    right = np.zeros(3000)
+    for r in own:
+        right[r.valid_idx] += r.valid_proba.argmax(1) == labels[r.valid_idx, 0]
+    by_group = [right[groups == g].mean() / 2 for g in range(20)]
+    assert board.loc[1, "worst_groups"] == pytest.approx(np.mean(sorted(by_group)[:2]))
+
+
+def test_macro_f1_is_compared_by_fold_and_seed() -> None:
+    board, results = table(metric="macro_f1")
+    scores = {t: [r.score for r in results if r.trial == t] for t in range(2)}
+    reference = scipy.stats.ttest_rel(scores[1], scores[0])
+    assert board.loc[1, "gain_low"] == pytest.approx(reference.confidence_interval().low)
+    assert board["worst_groups"].isna().all()
 
 
 def test_the_holdouts_decide_only_among_those_that_cross_validation_cannot_tell_apart() -> None:

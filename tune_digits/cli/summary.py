@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tune_digits.errors import DataError
 
@@ -57,13 +60,14 @@ def print_board(board: pd.DataFrame, screen: Screen) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, title_justify="left", title="confirmed, best first")
-    outside = board["out_of_domain"].notna().any()
     speed = "inference_images_per_second" in board
+    outside, groups = board["out_of_domain"].notna().any(), board["worst_groups"].notna().any()
     for column in (
         "trial",
         "confirmed",
         "gain over baseline",
         *(["images/s"] if speed else []),
+        *(["worst groups"] if groups else []),
         *(["out of domain"] if outside else []),
         "search",
     ):
@@ -72,12 +76,19 @@ def print_board(board: pd.DataFrame, screen: Screen) -> None:
         name = f"{row['trial']} baseline" if row["role"] == "baseline" else str(row["trial"])
         cells = [name, plus_minus(row["confirmed"], row["confirmed_se"]), gain_in_words(row)]
         cells += [speed_in_words(row)] if speed else []
+        cells += [f"{row['worst_groups']:.4f}"] if groups else []
         cells += [f"{row['out_of_domain']:.4f}"] if outside else []
         table.add_row(*cells, f"{row['search_score']:.4f}")
     screen.say()
     screen.table(table)
     if speed:
         screen.say("* on the front: no other configuration is better in both score and images/s at inference")
+    if (board["verdict"] == "cannot tell").any() and np.isfinite(board["more_trainings"]).any():
+        screen.say(
+            "(~n more): trainings of that configuration and of the baseline each, to tell a gain of this size"
+        )
+    if said := search_against_confirmed(board):
+        screen.say(said)
 
 
 def speed_in_words(row: Mapping[Any, Any]) -> str:
@@ -92,19 +103,32 @@ def plus_minus(mean: float, error: float) -> str:
 
 
 def gain_in_words(row: Mapping[Any, Any]) -> str:
-    """The paired gain, and 'cannot tell' where its 95 % interval holds zero.
-
-    The interval is that of Student's t, since a few pairs estimate their own spread badly: for three of them it is 4.3
-    standard errors wide to each side, and not two.
-    """
-    from scipy.special import stdtrit
-
-    gain, error = row["gain"], row["gain_se"]
-    if row["role"] == "baseline" or gain != gain:
+    """The gain over the baseline with its 95 % interval, or that it cannot be told and what would tell it."""
+    if row["gain"] != row["gain"]:
         return "-"
-    if error != error or abs(gain) <= stdtrit(row["folds"] * row["seeds"] - 1, 0.975) * error:
-        return f"{gain:+.4f} cannot tell"
-    return f"{gain:+.4f} ± {error:.4f}"
+    if row["verdict"] != "cannot tell":
+        return f"{row['gain']:+.4f} [{row['gain_low']:+.4f}, {row['gain_high']:+.4f}] {row['verdict']}"
+    more = row["more_trainings"]
+    return f"{row['gain']:+.4f} cannot tell" + (f" (~{more:.0f} more)" if math.isfinite(more) else "")
+
+
+def search_against_confirmed(board: pd.DataFrame) -> str | None:
+    """What the order of the search was worth, in words; None for fewer than four configurations."""
+    from tune_digits.stats.ranks import spearman_interval
+
+    known = board.dropna(subset=["search_score"])
+    if len(known) < 4:
+        return None
+    seen = spearman_interval(
+        known["search_score"].to_numpy(), known["confirmed"].to_numpy(), np.random.default_rng(0)
+    )
+    if seen.rho != seen.rho:
+        return None
+    said = (
+        f"search against confirmed scores: rank correlation {seen.rho:+.2f}, 95 % interval {seen.low:+.2f} to "
+        f"{seen.high:+.2f}, {seen.pairs} configurations"
+    )
+    return said + ("" if seen.low > 0 else ": the search may not have put them in the right order")
 
 
 def print_study(study: Study, screen: Screen) -> None:

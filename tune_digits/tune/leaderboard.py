@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from tune_digits.learn.metrics import Metric
 from tune_digits.runs import FoldResult, TrialRecord
+from tune_digits.stats.compare import Comparison, compare, paired_t
+from tune_digits.stats.contributions import NotASum, contributions, image_weights
+from tune_digits.stats.noise import training_noise
+from tune_digits.stats.outcomes import Training
+from tune_digits.stats.worst import worst_tenth
 
 
 def out_of_fold(results: Sequence[FoldResult], rows: int) -> np.ndarray | None:
@@ -38,26 +45,83 @@ def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
     return mean, error
 
 
-def leaderboard(records: Sequence[TrialRecord], results: Sequence[FoldResult]) -> pd.DataFrame:
+@dataclass(frozen=True, slots=True)
+class Judges:
+    """What the validated rows are, so that configurations can be compared image by image.
+
+    labels: int64 (N, T) of all training rows; heads: the class columns of each target. groups: int64 (N,), rows of one
+    group (a writer) are no independent judges; None = each row is.
+    """
+
+    metric: Metric
+    labels: np.ndarray
+    heads: tuple[slice, ...]
+    groups: np.ndarray | None = None
+
+    def outcomes(self, results: Sequence[FoldResult]) -> dict[Hashable, list[Training]] | None:
+        """Trial -> its trainings, image by image; None where the metric is no sum over images (macro F1)."""
+        found: dict[Hashable, list[Training]] = defaultdict(list)
+        for r in results:
+            try:
+                each = contributions(
+                    self.metric.name, self.metric.weights, r.valid_proba, self.labels[r.valid_idx], self.heads
+                )
+            except NotASum:
+                return None
+            found[r.trial].append(Training(r.fold, r.seed, r.valid_idx, each))
+        return found
+
+    def of_worst_groups(self, trainings: Sequence[Training]) -> float:
+        """The score on the worst tenth of the groups, all trainings together; NaN without groups."""
+        if self.groups is None:
+            return math.nan
+        rows = np.concatenate([t.rows for t in trainings])
+        most = [
+            image_weights(self.metric.name, self.metric.weights, self.labels[t.rows]).sum(1)
+            for t in trainings
+        ]
+        own = np.concatenate([t.contributions for t in trainings])
+        return worst_tenth(own, np.concatenate(most), self.groups[rows])
+
+
+def leaderboard(
+    records: Sequence[TrialRecord], results: Sequence[FoldResult], judges: Judges | None = None
+) -> pd.DataFrame:
     """One row per confirmed trial, best confirmed mean first.
 
-    gain and gain_se are against the baseline, paired by fold and seed: what both share cancels out.
+    gain, its standard error, 95 % interval and verdict are against the baseline, paired by fold, seed and image: what
+    both share cancels out. Where the metric is no sum over images, and without `judges`, they are those of Student's
+    t-test over folds and seeds. more_trainings: how many more of each of the two would tell a gain of that size.
     """
     by_trial: dict[int, dict[tuple[int, int], FoldResult]] = defaultdict(dict)
     for result in results:
         by_trial[result.trial][result.fold, result.seed] = result
-    baseline = next(
-        (by_trial[r.number] for r in records if r.role == "baseline" and r.number in by_trial), {}
-    )
+    confirmed = [r for r in records if by_trial.get(r.number)]
+    outcomes = judges.outcomes([r for own in by_trial.values() for r in own.values()]) if judges else None
+    noise = None if outcomes is None or judges is None else training_noise(outcomes, judges.groups)
+    baseline = next((r.number for r in confirmed if r.role == "baseline"), None)
+
+    def gain_of(trial: int) -> Comparison | None:
+        if baseline is None or trial == baseline or not by_trial[trial].keys() & by_trial[baseline].keys():
+            return None
+        if outcomes is None or judges is None or noise is None:
+            shared = by_trial[trial].keys() & by_trial[baseline].keys()
+            return paired_t(
+                np.array([by_trial[trial][k].score - by_trial[baseline][k].score for k in shared])
+            )
+        return compare(outcomes[trial], outcomes[baseline], judges.groups, noise)
+
     rows = []
-    for record in records:
-        own = by_trial.get(record.number)
-        if not own:
-            continue
+    for record in confirmed:
+        own = by_trial[record.number]
         mean, error = mean_and_error([r.score for r in own.values()])
-        pairs = [r.score - baseline[key].score for key, r in own.items() if key in baseline]
-        gain, gain_error = mean_and_error(pairs) if pairs else (math.nan, math.nan)
+        gain = gain_of(record.number)
         outside = [s for r in own.values() for s in r.holdout_scores.values()]
+        worst = (
+            math.nan
+            if outcomes is None or judges is None
+            else judges.of_worst_groups(outcomes[record.number])
+        )
         rows.append(
             {
                 "trial": record.number,
@@ -66,9 +130,14 @@ def leaderboard(records: Sequence[TrialRecord], results: Sequence[FoldResult]) -
                 "confirmed_se": error,
                 "folds": len({fold for fold, _ in own}),
                 "seeds": len({seed for _, seed in own}),
-                "gain": gain,
-                "gain_se": gain_error,
+                "gain": math.nan if gain is None else gain.difference,
+                "gain_se": math.nan if gain is None else gain.standard_error,
+                "gain_low": math.nan if gain is None else gain.low,
+                "gain_high": math.nan if gain is None else gain.high,
+                "verdict": "-" if gain is None else gain.verdict,
+                "more_trainings": math.nan if gain is None else gain.more_trainings,
                 "search_score": record.score,
+                "worst_groups": worst,
                 "out_of_domain": float(np.mean(outside)) if outside else math.nan,
                 "seconds_per_training": float(np.mean([r.seconds for r in own.values()])),
                 **record.searched,
