@@ -3,8 +3,8 @@
     python benchmarks/trust/choice.py [--searches 1000]
 
 Simulated searches (simulated.py) whose true gains over the baseline are known: eight candidates, normal with a mean
-of -0.05 points and a standard deviation of 0.1 points, and the baseline. The search's score of each is one training of fold
-0 with a fifth of the rows. Three policies: the best search score, the best confirmed mean, `choose`. A choice is
+of -0.05 points and a standard deviation of 0.1 points, and the baseline. The search's score of each is one training of
+fold 0 with a fifth of the rows. Three policies: the best search score, the best confirmed mean, `choose`. A choice is
 *significantly* worse than the baseline where a judgement of both on 40,000 unseen independent rows would say so at
 95 %: by 0.14 points or more at an error of 1 % whose mistakes are half shared (1.96 standard errors of a paired
 difference). Four minutes. Writes benchmarks/results/trust-choice.json.
