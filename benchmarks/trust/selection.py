@@ -5,7 +5,7 @@
 Simulated leaderboards (simulated.py), three folds and one seed, in which the candidates' true gains are normal with a
 standard deviation of 0, 0.05 or 0.15 points, or all are equal but one, which is worse by a point. The winner is the
 best by its score; its truth is the score that it would have over all writers and trainings. Bias and coverage of its
-own score (with the interval of a single configuration), of BBC-CV (in every fifth search, with 200 resamples, since it
+own score (with the interval of a single configuration), of BBC-CV (in every tenth search, with 100 resamples, since it
 is slow) and of `corrected_score`. Eight minutes. Writes benchmarks/results/trust-selection.json.
 """
 
@@ -50,10 +50,10 @@ def measure(
             "naive": (found.naive, found.naive - half, found.naive + half),
             "corrected": (found.score, found.low, found.high),
         }
-        if number % 5 == 0:
+        if number % 10 == 0:
             mean = np.stack([np.concatenate([t.contributions for t in own]) for own in outcomes.values()])
             ones = np.ones(mean.shape[1])
-            bbc = bootstrap_corrected(mean * world.rows, ones, groups, rng, 200)
+            bbc = bootstrap_corrected(mean * world.rows, ones, groups, rng, 100)
             seen["BBC-CV"] = (bbc.score, bbc.low, bbc.high)
         for name, (score, low, high) in seen.items():
             off[name].append(score - truth)
