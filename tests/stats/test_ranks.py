@@ -13,7 +13,7 @@ from tune_digits.stats.worst import worst_tenth
 def test_holm_rejects_step_by_step():
     rng = np.random.default_rng(0)
     for _ in range(50):
-        p = rng.random(6) ** 3
+        p = 0.04 * rng.random(6)
         adjusted = holm(p)
         rejected = set()
         for step, place in enumerate(np.argsort(p)):

@@ -41,9 +41,10 @@ class RankCorrelation:
 def spearman_interval(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> RankCorrelation:
     """Rank correlation of two columns, float64 (n,) each, with an interval for few pairs.
 
-    Fisher's z with the variance (1 + rho² / 2) / (n - 3) of Bonett and Wright 2000, and rho times 1 - 1 / 2n, so that a
-    perfect order of four does not pass for certainty. Covers 97 to 100 % for n = 4 to 6 and 92 to 98 % for 8 to 12. p by permutation, all of them up to n = 7 and 5,000 drawn ones above. Fewer than four
-    pairs, or a constant column, say nothing: the interval is (-1, 1).
+    Fisher's z with the variance (1 + rho² / 2) / (n - 3) of Bonett and Wright 2000, and rho times 1 - 1 / 2n, so that
+    a perfect order of four does not pass for certainty. Covers 97 to 100 % for n = 4 to 6 and 92 to 98 % for 8 to 12.
+    p by permutation, all of them up to n = 7 and 5,000 drawn ones above. Fewer than four pairs, or a constant column,
+    say nothing: the interval is (-1, 1).
     """
     pairs = len(x)
     ranks, others = rankdata(x), rankdata(y)
