@@ -4,8 +4,7 @@
 
 Simulated leaderboards (simulated.py) of six configurations: the baseline, one that is better by 0.1 points, four that
 are equally good. Compared with the baseline are the better one (a verdict *better* is a find) and one of the equals
-(any verdict but *cannot tell* is false), by `compare` and by the paired t-test over trainings. Then, how often
-as many seeds as `more_trainings` advises at the true size do find it. Eight minutes. Writes
+(any verdict but *cannot tell* is false), by `compare` and by the paired t-test over trainings. Eight minutes. Writes
 benchmarks/results/trust-power.json.
 """
 
@@ -36,7 +35,7 @@ def worlds() -> dict[str, World]:
                     kind = f"{writers} writers" if writers else "independent rows"
                     name = f"{kind}, {rows} rows, {folds} folds, {seeds} seeds"
                     found[name] = World(folds, seeds, rows, writers, 0.0007)
-    usual = dict(folds=3, seeds=1, rows=12_000, writers=47)
+    usual = {"folds": 3, "seeds": 1, "rows": 12_000, "writers": 47}
     found["no training noise"] = World(**usual, noise=0.0)
     found["training noise 0.15 points"] = World(**usual, noise=0.0015)
     found["writers prefer configurations three times as much"] = World(**usual, noise=0.0007, by_writer=0.3)

@@ -39,7 +39,7 @@ class World:
 def leaderboard(
     world: World, gains: np.ndarray, rng: np.random.Generator
 ) -> tuple[dict[int, list[Training]], np.ndarray | None]:
-    """Trainings by configuration, and the groups of the rows (None without writers). gains: float64 (configurations,)."""
+    """Trainings by configuration, and the groups of the rows (None without writers). gains: float64, one for each."""
     count = len(gains)
     outcomes: dict[int, list[Training]] = {c: [] for c in range(count)}
     groups = []

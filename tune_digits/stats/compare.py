@@ -106,7 +106,9 @@ def paired_t(differences: np.ndarray) -> Comparison:
     verdict: Verdict = "cannot tell" if p >= LEVEL else "better" if difference > 0 else "worse"
     more = 0.0
     if verdict == "cannot tell":
-        more = math.inf if difference == 0 else math.ceil((POWERFUL * error / difference) ** 2 * pairs) - pairs
+        more = (
+            math.inf if difference == 0 else math.ceil((POWERFUL * error / difference) ** 2 * pairs) - pairs
+        )
         more = max(more, 1.0)
     return Comparison(difference, error, difference - half, difference + half, p, verdict, more, pairs)
 
@@ -121,7 +123,7 @@ def _freedom(by_fold: Sequence[np.ndarray]) -> float:
 
 
 def _exact_p(by_fold: Sequence[np.ndarray]) -> float:
-    """Two-sided p of the sum of the units' differences, their signs being chance; 0 where more than FEW units differ."""
+    """Two-sided p of the sum of the units' differences, their signs being chance; 0 where more than FEW differ."""
     differing = np.concatenate(by_fold)
     differing = differing[np.abs(differing) > 1e-12]
     if len(differing) > FEW:

@@ -20,11 +20,14 @@ def _accuracy(labels: np.ndarray) -> np.ndarray:
 
 def _macro_recall(labels: np.ndarray) -> np.ndarray:
     counts = np.bincount(labels)
-    return 1 / (np.count_nonzero(counts) * counts[labels])
+    return np.asarray(1 / (np.count_nonzero(counts) * counts[labels]))
 
 
 # metric -> labels of one target int64 (N,) -> what each image adds if it is right, float64 (N,), with the sum 1
-_WEIGHTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"accuracy": _accuracy, "macro_recall": _macro_recall}
+_WEIGHTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "accuracy": _accuracy,
+    "macro_recall": _macro_recall,
+}
 
 
 def image_weights(metric: str, weights: Sequence[float] | None, labels: np.ndarray) -> np.ndarray:
@@ -37,11 +40,15 @@ def image_weights(metric: str, weights: Sequence[float] | None, labels: np.ndarr
         raise NotASum(f"{metric} is no sum over images; there is one for: {', '.join(_WEIGHTS)}")
     per_target = np.stack([_WEIGHTS[metric](labels[:, t]) for t in range(labels.shape[1])], axis=1)
     share = np.ones(labels.shape[1]) if weights is None else np.asarray(weights, np.float64)
-    return per_target * (share / share.sum())
+    return np.asarray(per_target * (share / share.sum()))
 
 
 def contributions(
-    metric: str, weights: Sequence[float] | None, proba: np.ndarray, labels: np.ndarray, heads: Sequence[slice]
+    metric: str,
+    weights: Sequence[float] | None,
+    proba: np.ndarray,
+    labels: np.ndarray,
+    heads: Sequence[slice],
 ) -> np.ndarray:
     """What each image contributes to the score: float64 (N,), never negative; their sum is the score.
 

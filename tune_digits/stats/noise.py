@@ -16,9 +16,11 @@ from tune_digits.stats.outcomes import Outcomes, Table, row_covariance, tabulate
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """Variance of training shifts. total: mean square of the residuals, per training, after the effects of configuration
-    and of fold and seed are removed; rows: the part of it that the choice of images explains; freedom: the degrees of
-    freedom (Satterthwaite) of `total`, 0 where nothing can be estimated.
+    """Variance of training shifts, in squared units of the score.
+
+    total: mean square of the residuals, per training, after the effects of configuration and of fold and seed are
+    removed; rows: as much of it as the choice of images explains; freedom: the degrees of freedom (Satterthwaite) of
+    `total`, 0 where nothing can be estimated.
 
     flips: the fraction of the rows' variance of a difference that further seeds average out, in [0, 1].
     """
@@ -44,7 +46,7 @@ def training_noise(outcomes: Outcomes, groups: np.ndarray | None = None) -> Nois
     table = tabulate(outcomes, groups)
     covariance = row_covariance(table)
     remaining = _residual_maker(table)
-    freedom = float(np.trace(remaining))
+    freedom = float(remaining.trace())
     flips = _flips(table, covariance, outcomes, groups)
     if freedom < 0.5:
         return Noise(0.0, 0.0, 0.0, flips)
@@ -56,7 +58,7 @@ def training_noise(outcomes: Outcomes, groups: np.ndarray | None = None) -> Nois
         by_rows[fold.columns] = by_rows[fold.columns].mean()
     spread = remaining * (by_rows + max(total - rows, 0.0))
     square = float(np.sum(spread * spread.T))
-    satterthwaite = float(np.trace(spread)) ** 2 / square if square > 0 else freedom
+    satterthwaite = float(spread.trace()) ** 2 / square if square > 0 else freedom
     return Noise(total, rows, satterthwaite, flips)
 
 
@@ -83,7 +85,7 @@ def _flips(table: Table, covariance: np.ndarray, outcomes: Outcomes, groups: np.
             return 1.0
         alone = tabulate(outcomes, None)
         seeds = _row_variances(alone, row_covariance(alone))[1]
-    return float(min(np.mean(seeds) / np.mean(others), 1.0))
+    return min(float(np.mean(seeds) / np.mean(others)), 1.0)
 
 
 def _row_variances(table: Table, covariance: np.ndarray) -> tuple[list[float], list[float]]:

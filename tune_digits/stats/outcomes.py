@@ -69,10 +69,15 @@ def tabulate(outcomes: Outcomes, groups: np.ndarray | None) -> Table:
     by_fold = []
     for fold in np.unique(folds):
         columns = np.flatnonzero(folds == fold)
-        rows = np.sort(flat[columns[0]][1].rows)
+        first = flat[columns[0]][1].rows
+        sorting = np.argsort(first, kind="stable")
+        rows = first[sorting]
         values = np.empty((len(rows), len(columns)))
         for place, column in enumerate(columns):
             training = flat[column][1]
+            if np.array_equal(training.rows, first):  # as a run has them
+                values[:, place] = training.contributions[sorting]
+                continue
             order = np.argsort(training.rows, kind="stable")
             if not np.array_equal(training.rows[order], rows):
                 raise ValueError(f"two trainings of fold {fold} have validated other rows")
@@ -81,8 +86,7 @@ def tabulate(outcomes: Outcomes, groups: np.ndarray | None) -> Table:
             by_fold.append(FoldUnits(columns, rows, values, np.ones(len(rows), np.int64)))
             continue
         units, inverse, sizes = np.unique(groups[rows], return_inverse=True, return_counts=True)
-        sums = np.zeros((len(units), len(columns)))
-        np.add.at(sums, inverse, values)
+        sums = np.stack([np.bincount(inverse, own, len(units)) for own in values.T], axis=1)
         by_fold.append(FoldUnits(columns, units, sums, sizes))
     return Table(
         [name for name, _ in flat],

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
-from scipy.special import stdtrit
 from scipy.stats import rankdata
 
 
@@ -42,10 +41,10 @@ class RankCorrelation:
 def spearman_interval(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> RankCorrelation:
     """Rank correlation of two columns, float64 (n,) each, with an interval for few pairs.
 
-    Fisher's z with the variance (1 + rho² / 2) / (n - 3) of Bonett and Wright 2000, Student's t with n - 2 degrees of
-    freedom in the place of the normal distribution, and rho drawn in by one half-pair so that a perfect order of four
-    does not pass for certainty. p by permutation, all of them up to n = 7 and 20,000 drawn ones above. Fewer than four
-    pairs, or a constant column, say nothing: the interval is (-1, 1).
+    Fisher's z with the variance (1 + rho² / 2) / (n - 3) of Bonett and Wright 2000, and rho times 1 - 1 / 2n, so that
+    a perfect order of four does not pass for certainty. Covers 97 to 100 % for n = 4 to 6 and 92 to 98 % for 8 to 12.
+    p by permutation, all of them up to n = 7 and 5,000 drawn ones above. Fewer than four pairs, or a constant column,
+    say nothing: the interval is (-1, 1).
     """
     pairs = len(x)
     ranks, others = rankdata(x), rankdata(y)
@@ -53,12 +52,17 @@ def spearman_interval(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) ->
         return RankCorrelation(math.nan, -1.0, 1.0, 1.0, pairs)
     rho = _correlation(ranks, others)
     p = _permutation_p(ranks, others, rng)
+    return RankCorrelation(rho, *fisher_interval(rho, pairs), p, pairs)
+
+
+def fisher_interval(rho: float, pairs: int) -> tuple[float, float]:
+    """The 95 % interval of `spearman_interval` for a rank correlation in [-1, 1] of that many pairs."""
     if pairs < 4:
-        return RankCorrelation(rho, -1.0, 1.0, p, pairs)
+        return -1.0, 1.0
     inner = rho * (1 - 1 / (2 * pairs))
-    half = float(stdtrit(pairs - 2, 0.975)) * math.sqrt((1 + inner**2 / 2) / (pairs - 3))
+    half = 1.959964 * math.sqrt((1 + inner**2 / 2) / (pairs - 3))
     z = math.atanh(inner)
-    return RankCorrelation(rho, math.tanh(z - half), math.tanh(z + half), p, pairs)
+    return math.tanh(z - half), math.tanh(z + half)
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -72,5 +76,5 @@ def _permutation_p(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> fl
     seen = abs(a @ b) - 1e-9
     if len(a) <= 7:
         return float(np.mean(np.abs(np.array(list(permutations(b))) @ a) >= seen))
-    drawn = rng.permuted(np.tile(b, (20_000, 1)), axis=1)
+    drawn = rng.permuted(np.tile(b, (5_000, 1)), axis=1)
     return float((1 + np.sum(np.abs(drawn @ a) >= seen)) / (1 + len(drawn)))

@@ -5,16 +5,23 @@ Shape letters: C configurations, N validated rows, U units (groups, or rows), B 
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
+from scipy.special import stdtrit
+
+from tune_digits.stats.noise import Noise
+from tune_digits.stats.outcomes import Outcomes, row_covariance, tabulate
+
+CONTENTION = 3.0  # standard errors of a difference
 
 
 @dataclass(frozen=True, slots=True)
 class Shrunk:
-    """means: float64 (C,), each drawn towards the centre by how much of the spread is noise; errors: float64 (C,), their
-    standard errors; spread: standard deviation of the true means (estimated)."""
+    """means: float64 (C,), each drawn towards the centre by how much of the spread is noise; errors: float64 (C,),
+    their standard errors; spread: standard deviation of the true means (estimated)."""
 
     means: np.ndarray
     errors: np.ndarray
@@ -96,3 +103,62 @@ def bootstrap_corrected(
     low, high = np.quantile(found, [0.025, 0.975])
     winner = int(np.argmax(scores))
     return Corrected(float(scores[winner]), float(found.mean()), float(low), float(high), winner)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The configurations side by side. names: as in the outcomes (C,); means: float64 (C,), their scores; errors:
+    float64 (C,), the standard errors of what each has for itself, by images and by trainings.
+
+    common_error: of what all share, by which images judged them; freedom: the degrees of freedom of that.
+    """
+
+    names: list[Hashable]
+    means: np.ndarray
+    errors: np.ndarray
+    common_error: float
+    freedom: float
+
+
+def candidates(outcomes: Outcomes, groups: np.ndarray | None, noise: Noise) -> Candidates:
+    """Means that can be compared: where not all configurations were trained on all folds and seeds, the effects of fold
+    and seed are removed by least squares. With all of them these are the plain means."""
+    table = tabulate(outcomes, groups)
+    names = list(dict.fromkeys(table.configurations))
+    cells = list(zip(table.folds.tolist(), table.seeds.tolist(), strict=True))
+    own = np.array([[c == name for name in names] for c in table.configurations], np.float64)
+    where = np.array([[c == cell for cell in dict.fromkeys(cells)] for c in cells], np.float64)
+    fit = np.linalg.pinv(np.hstack([own, where - 1 / where.shape[1]]))[: len(names)]
+    count = len(names)
+    rows = fit @ row_covariance(table) @ fit.T
+    centring = np.eye(count) - 1 / count
+    apart = np.diag(centring @ (rows + noise.variance * fit @ fit.T) @ centring) * count / max(count - 1, 1)
+    if count == 1:
+        apart = noise.variance * np.diag(fit @ fit.T)
+    units = sum(len(fold.units) - 1 for fold in table.by_fold)
+    common = float(np.sqrt(max(rows.mean(), 0.0)))
+    return Candidates(
+        names, fit @ table.scores, np.sqrt(np.maximum(apart, 0.0)), common, float(max(units, 1))
+    )
+
+
+def corrected_score(outcomes: Outcomes, groups: np.ndarray | None, noise: Noise) -> Corrected:
+    """The score of the best configuration if it were trained anew and judged on other images, with a 95 % interval.
+
+    The winner's mean, shrunk among those in contention: a candidate that is behind by more than three standard errors
+    of the difference is no rival, and one that failed would make the spread of the true means look large. The interval:
+    of what all share and of what remains of the winner's own error, by Student's t on the logarithm of the error rate,
+    which varies upwards more than downwards. docs/trust.md has its bias and coverage, beside those of
+    `bootstrap_corrected`.
+    """
+    table = candidates(outcomes, groups, noise)
+    winner = int(np.argmax(table.means))
+    apart = np.hypot(table.errors, table.errors[winner])
+    rivals = table.means >= table.means[winner] - CONTENTION * apart
+    better = shrunk(table.means[rivals], table.errors[rivals])
+    place = int(rivals[:winner].sum())
+    score = float(better.means[place])
+    half = float(stdtrit(table.freedom, 0.975)) * float(np.hypot(table.common_error, better.errors[place]))
+    wrong = max(1 - score, 1e-12)
+    low, high = 1 - wrong * np.exp(half / wrong), 1 - wrong * np.exp(-half / wrong)
+    return Corrected(float(table.means[winner]), score, float(max(low, 0.0)), float(high), winner)
