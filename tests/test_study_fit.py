@@ -82,11 +82,11 @@ def test_points_follow_too() -> None:
 def test_whole_batches_follow_a_subset_of_a_flag() -> None:
     text = "trial: {train: {drop_last: true, batch_size: 1024}}"
     study = study_of(text, {"data.subset": 200})
-    assert study.raw["trial"]["train"]["batch_size"] == 100
-    assert study.notes == ("--set data.subset=200: train.batch_size is 100 instead of 1024",)
+    assert study.raw["trial"]["train"]["batch_size"] == 50
+    assert study.notes == ("--set data.subset=200: train.batch_size is 50 instead of 1024",)
     for unchanged in (
         study_of(text, {"data.subset": 200, "train.batch_size": 150}),
-        study_of(text, {"data.subset": 4000}),
+        study_of(text, {"data.subset": 4096}),
         study_of(text.replace("drop_last: true, ", ""), {"data.subset": 200}),
         study_of(f"{{data: {{subset: 200}}, {text}}}", {"train.epochs": 9}),
     ):

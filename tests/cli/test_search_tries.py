@@ -53,6 +53,7 @@ def test_smoke_is_a_valid_study_of_every_space(space: str) -> None:
     args = make_parser().parse_args(["--space", str(SPACES / f"{space}.yaml"), "--smoke"])
     smoked, _ = load(args)
     assert (smoked.search.trials, smoked.epochs, smoked.search.grace_period) == (2, 1, 1)
+    assert (smoked.ensemble.top, smoked.ensemble.members) == (1, None)
 
 
 def test_help_shows_the_values_of_the_space_that_would_run(here: Path, capsys: Output) -> None:
