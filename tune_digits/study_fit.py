@@ -94,7 +94,7 @@ def _fit_to_folds(raw: dict[str, Any], flags: Mapping[str, str]) -> list[str]:
 
 
 def _fit_to_subset(raw: dict[str, Any], flags: Mapping[str, str]) -> list[str]:
-    """With train.drop_last, a quarter of the rows fills a batch: two folds of a few groups may train on 40 % of them."""
+    """With train.drop_last, a quarter of the rows fills a batch: folds of few groups may train on 40 % of them."""
     flag = flags.get("data.subset")
     rows, trial = _part(raw, "data").get("subset"), _part(raw, "trial")
     if (

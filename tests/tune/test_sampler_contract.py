@@ -234,3 +234,35 @@ def test_a_search_that_was_killed_ends_with_its_budget(sampler: str, tmp_path: P
         objectives = [record.score, record.inference_images_per_second]
         assert trial.values == objectives[: len(trial.values)]
         assert len(trial.values) == (2 if sampler == "nsga2" else 1)
+
+
+# ── each by itself ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_qmc_sequence_goes_on_after_a_resumption(tmp_path: Path) -> None:
+    """The sequence of the study's seed, whatever the seed of what is drawn at random beside it."""
+    plain = "trial: {augment: {rotate: {uniform: [0, 30]}, shift: {uniform: [0, 0.25]}}}"
+
+    def rotations(name: str, study_seed: int, *processes: tuple[int, int]) -> list[float]:
+        study = study_of("qmc", plain)
+        search = study.search.model_copy(update={"seed": study_seed})
+        found = []
+        for count, seed in processes:
+            trials = OptunaTrials(open_study(tmp_path / name, search, study.space, seed), study.space)
+            for i in range(count):
+                found.append(trials.propose(str(i)).config.augment.rotate)
+                trials.end(str(i), "finished", 0.5)
+        return found
+
+    whole = rotations("whole", 1, (17, 1))
+    assert rotations("resumed", 1, (6, 1), (11, 7)) == whole
+    assert rotations("other", 2, (17, 1))[1:] != whole[1:]
+    # the points after the baseline are a Sobol sequence: sixteen of them have one in each sixteenth of the range
+    assert sorted(int(rotate / 30 * 16) for rotate in whole[1:]) == list(range(16))
+
+
+def test_the_start_points_are_parents_of_nsga2(tmp_path: Path) -> None:
+    study = study_of("nsga2", startup=4)
+    proposed(tmp_path / "j", study, 6)
+    trials = open_study(tmp_path / "j", study.search, study.space, 0).trials
+    assert [t.system_attrs["NSGAIISampler:generation"] for t in trials] == [0, 0, 0, 0, 1, 1]

@@ -29,10 +29,10 @@ def fit_sampler(search: Search, space: Space, trials_given: bool, place: str) ->
     said = []
     if of_branches := _keys(p for p in _searched(space) if not _always_there(p, space, search.sampler)):
         said.append(
-            f"{search.sampler}: {of_branches} are drawn at random, since not every configuration has them"
+            f"{search.sampler}: drawn at random, since only some configurations have them: {of_branches}"
         )
     if search.sampler == "cmaes" and (choices := _keys(p for p in _searched(space) if not _is_number(p))):
-        said.append(f"cmaes: {choices} are drawn at random, since they are choices and not numbers")
+        said.append(f"cmaes: drawn at random, since they are choices and not numbers: {choices}")
     return search, said
 
 
