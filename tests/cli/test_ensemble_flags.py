@@ -62,6 +62,13 @@ def test_top_are_the_best_confirmed(searched: Path, capsys: Output) -> None:
     assert ensemble() == 0
     assert members(searched) == [(order[0], 0)]
     capsys.readouterr()
+    named = (searched / "study.yaml").read_text().replace("members: null", f"members: ['{order[1]}']")
+    (searched / "study.yaml").write_text(named)
+    assert ensemble() == 0
+    assert members(searched) == [(order[1], 0)]
+    assert ensemble("--top", 2) == 0  # what is typed counts
+    assert members(searched) == [(trial, 0) for trial in order[:2]]
+    capsys.readouterr()
     assert ensemble("--top", 9) == 0
     assert "9" in capsys.readouterr().out and len(members(searched)) == 4
 

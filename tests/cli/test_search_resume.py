@@ -48,6 +48,10 @@ def test_the_run_that_goes_on_is_the_latest_and_is_named_as_it_was_given(here: P
     out = capsys.readouterr().out
     assert f"run folder: {old} " in out
     assert f"ensemble.py --run {old} --top 1\n" in out
+    named = (old / "study.yaml").read_text().replace("members: null", "members: ['0']")
+    (old / "study.yaml").write_text(named)
+    assert search("--resume", old) == 0
+    assert f"ensemble.py --run {old}\n" in capsys.readouterr().out
     assert str(here) not in out
 
 

@@ -137,6 +137,8 @@ def ensemble(args: argparse.Namespace) -> int:
     overrides = overrides_of(args, FLAGS)
     if args.no_pseudo:
         overrides["ensemble.pseudo"] = None
+    if args.top is not None:  # also where the study names its members
+        overrides["ensemble.members"] = None
     study = load_study(run.study_file, overrides, origins_of(args, FLAGS))
 
     from tune_digits.cli.summary import print_report

@@ -180,7 +180,9 @@ def search(args: argparse.Namespace) -> int:
     with if_stopped(screen.say, again(run, args)):
         search_and_confirm(study, run, prepared, screen)
     screen.say(f"\nleaderboard: {run.leaderboard}")
-    screen.say(f"next: {command('ensemble')} --run {run.path} --top {study.ensemble.top}")
+    # a study that names its members needs no number of them
+    top = "" if study.ensemble.members is not None else f" --top {study.ensemble.top}"
+    screen.say(f"next: {command('ensemble')} --run {run.path}{top}")
     return 0
 
 
