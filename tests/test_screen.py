@@ -51,6 +51,15 @@ def test_the_time_left_is_that_of_the_rest_at_the_pace_so_far(clocked: Clock) ->
     assert p.left == 0
 
 
+def test_what_an_earlier_run_has_done_says_nothing_of_the_pace(clocked: Clock) -> None:
+    p = progress(clocked, done=6)
+    clocked.now += 8
+    assert p.left is None
+    p.done = 8
+    assert p.left == pytest.approx(8)  # two more, at four seconds each
+    assert "search: 8/10 done" in p.line()
+
+
 def test_nothing_lasts_longer_than_its_deadline(clocked: Clock) -> None:
     p = progress(clocked, deadline=20.0)
     clocked.now += 8

@@ -59,6 +59,8 @@ def test_folds_follow_the_number_of_folds_of_a_flag() -> None:
         ("{choice: [0, 2, 4]}", 1, {"choice": [0]}),
         ("{choice: [0, 2, 4]}", 4, {"choice": [0, 2, 3]}),
         ("{randint: [0, 6]}", 3, {"randint": [0, 3]}),
+        ("{randint: [0, 3]}", 5, {"randint": [0, 3]}),
+        ("{randint: [0, 3]}", 3, {"randint": [0, 3]}),
         ("{randint: [2, 6]}", 2, {"choice": [1]}),
     ],
 )

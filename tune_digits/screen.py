@@ -39,6 +39,10 @@ class Progress:
     facts: dict[str, str] = field(default_factory=dict)
     deadline: float | None = None
     started: float = field(default_factory=time.monotonic)
+    _before: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._before = self.done
 
     def of_file(self, name: str, fraction: float) -> None:
         """The fraction 0..1 of the file `name` is done; time is counted from the start of each file."""
@@ -53,7 +57,8 @@ class Progress:
     @property
     def left(self) -> float | None:
         """Seconds for the rest at the pace so far, and no more than up to the deadline; None while nothing is done."""
-        rest = self.elapsed / self.done * (self.total - self.done) if self.done else None
+        now = self.done - self._before
+        rest = self.elapsed / now * (self.total - self.done) if now else None
         if self.deadline is None:
             return rest
         allowed = max(0.0, self.deadline - self.elapsed)

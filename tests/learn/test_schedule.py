@@ -229,6 +229,8 @@ def test_plateau_ignores_the_epochs_of_the_warm_up():
     history = [1.0, 2.0, 2.0, 2.0]
     assert multiplier(Plateau(patience=0, factor=0.5), 4, 1, 9, history) == 0.125
     assert multiplier(Plateau(patience=0, factor=0.5, warmup_epochs=2), 4, 1, 9, history) == 0.5
+    # of four steps each, the second begins within a warm-up of six
+    assert multiplier(Plateau(patience=0, factor=0.5, warmup_epochs=1.5), 16, 4, 36, history) == 0.5
 
 
 def test_constant():

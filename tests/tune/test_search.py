@@ -194,6 +194,16 @@ def test_an_interrupted_search_goes_on_to_the_same_end(
     assert [t.state.is_finished() for t in told(run, study)] == [True] * 4
 
 
+def test_a_trial_that_is_taken_up_again_is_done_when_it_is_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = small_study(search={"trials": 2, "grace_period": 4})
+    with pytest.raises(KeyboardInterrupt):
+        searched_run(tmp_path, study, TASK, Interrupted(5))  # in the second one
+    searched_run(tmp_path, study, TASK, resume=True)
+    assert "search: 2/2 done" in capsys.readouterr().out
+
+
 def test_a_resumed_search_judges_new_trials_by_the_old_ones(tmp_path: Path) -> None:
     search = {"trials": 1, "grace_period": 1, "reduction_factor": 2}
     good = small_study({"optimizer": {"name": "adamw", "lr": {"uniform": [0.01, 0.011]}}}, search=search)

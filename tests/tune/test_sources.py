@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from run_samples import confirmed_run, folds_of, halves_task, small_study
+from run_samples import confirmed_run, folds_of, halves, halves_task, record, small_study
 
 from tune_digits import disk
 from tune_digits.config import TrialConfig
@@ -21,6 +21,7 @@ from tune_digits.learn.metrics import ACCURACY
 from tune_digits.learn.predict import predict_proba
 from tune_digits.runs import Run
 from tune_digits.trained_rows import count_seen, read_trained_rows, rows_behind, write_trained_rows
+from tune_digits.tune.confirm import write_rows_of_folds
 from tune_digits.tune.given_files import digests_of_given_files
 from tune_digits.tune.networks import load_network
 from tune_digits.tune.preflight import preflight
@@ -153,6 +154,17 @@ def test_trained_rows_are_found_beside_the_weights_or_above(tmp_path: Path) -> N
     (tmp_path / "trained_rows.npz").write_bytes(b"nothing")
     with pytest.raises(RunError, match=r"trained_rows\.npz: damaged or missing"):
         rows_behind(tmp_path / "a.safetensors")
+
+
+def test_what_the_sources_of_any_candidate_have_seen_counts_for_the_fold(kept: Run, tmp_path: Path) -> None:
+    """One candidate starts from nothing, the other from networks of other images."""
+    chosen = [record(0, 0.9), record(1, 0.8, config=config_of(same(kept)))]
+    others, run = halves(60, seed=5), Run(tmp_path)
+    write_rows_of_folds(run, others, chosen, FOLDS[:2])
+    for fold in FOLDS[:2]:
+        own, before = row_hashes(others.images[fold.train_idx]), row_hashes(IMAGES[fold.train_idx])
+        seen = read_trained_rows(run.fold_weights(fold.index))
+        np.testing.assert_array_equal(seen, np.union1d(own, before))
 
 
 @pytest.mark.parametrize("of_teacher", [False, True])
