@@ -24,7 +24,14 @@ def rows(head: list[str], body: list[list[str]]) -> str:
 
 
 def power() -> str:
-    head = ["simulated", "found, %", "found by t over trainings, %", "false, %", "false by t, %", "interval covers, %"]
+    head = [
+        "simulated",
+        "found, %",
+        "found by t over trainings, %",
+        "false, %",
+        "false by t, %",
+        "interval covers, %",
+    ]
     names = ["found", "found by t", "false", "false by t", "covered"]
     return rows(head, [[name, *(percent(r[n]) for n in names)] for name, r in results("power").items()])
 
@@ -42,7 +49,13 @@ def selection() -> str:
 
 
 def choice() -> str:
-    head = ["simulated", "policy", "true gain over the baseline, points", "worse, %", "significantly worse, %"]
+    head = [
+        "simulated",
+        "policy",
+        "true gain over the baseline, points",
+        "worse, %",
+        "significantly worse, %",
+    ]
     body = []
     for name, r in results("choice").items():
         for policy, p in r["policies"].items():
