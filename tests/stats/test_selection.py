@@ -42,7 +42,14 @@ def test_shrinking_beats_the_means_and_its_errors_are_right():
         better += ((found.means - truth) ** 2).sum()
         ratios.append(((found.means - truth) ** 2).mean() / (found.errors**2).mean())
     assert better < 0.75 * raw
-    assert np.median(ratios) == pytest.approx(1, abs=0.35)
+    assert np.median(ratios) == pytest.approx(1, abs=0.4)
+
+
+def test_the_error_knows_that_the_spread_is_estimated():
+    """All spread explained by noise: the furthest candidate is the least certain."""
+    found = shrunk(np.array([0.98, 0.982, 0.979]), np.full(3, 0.01))
+    centre = 0.01 / 3**0.5
+    assert found.errors**2 == pytest.approx(centre**2 + (found.means - [0.98, 0.982, 0.979]) ** 2, rel=1e-6)
 
 
 def test_candidates_of_a_full_table_have_plain_means():

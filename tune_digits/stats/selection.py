@@ -55,9 +55,10 @@ def shrunk(means: np.ndarray, errors: np.ndarray) -> Shrunk:
     spread = float(brentq(excess, tiny, largest)) if excess(tiny) > 0 else 0.0
     centre = centre_of(max(spread, tiny))
     kept = spread / (spread + variances) if spread > 0 else np.zeros(count)
-    # the centre is estimated, too
+    # the centre is estimated, too, and so is the spread (Morris 1983)
     centre_variance = 1 / np.sum(1 / (variances + max(spread, tiny)))
-    remaining = kept * variances + (1 - kept) ** 2 * centre_variance
+    drawn_in = ((1 - kept) * (means - centre)) ** 2
+    remaining = kept * variances + (1 - kept) ** 2 * centre_variance + 2 / (count - 1) * drawn_in
     return Shrunk(centre + kept * (means - centre), np.sqrt(remaining), centre, float(np.sqrt(spread)))
 
 
