@@ -1,4 +1,4 @@
-"""Write the tables of docs/performance.md and docs/keras-parity.md anew from benchmarks/results/*.json.
+"""Write the tables of docs/performance.md, docs/keras-parity.md and docs/trust.md anew from benchmarks/results/*.json.
 
     python benchmarks/table.py
 
@@ -13,6 +13,8 @@ import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from trust.tables import all_tables
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
@@ -261,6 +263,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "keras-parity.md": lambda: keras_table(
         json.loads((HERE / "results/keras_parity.json").read_text())["runs"]
     ),
+    "trust.md": all_tables,
 }
 
 
