@@ -34,7 +34,7 @@ from tune_digits.learn.predict import predict_proba
 from tune_digits.runs import Run
 from tune_digits.study import Study
 from tune_digits.tune import confirm
-from tune_digits.tune.confirm import FRESH, candidates
+from tune_digits.tune.confirm import FRESH, candidates, judged_holdouts
 from tune_digits.tune.search import rank
 from tune_digits.tune.training import train, training_data
 
@@ -313,3 +313,14 @@ def test_the_leaderboard_knows_of_the_groups_of_the_folds(tmp_path: Path) -> Non
     _, grouped = confirmed_run(tmp_path / "grouped", study(cv={"folds": 3, "groups": "writer"}), task)
     assert plain["worst_groups"].isna().all()
     assert grouped["worst_groups"].between(0, 1).all()
+
+
+def test_labelled_sets_from_elsewhere_are_judged_on_as_many_rows_as_folds() -> None:
+    task = halves_task(60)
+    elsewhere = {"Dig": task.train}
+    whole = judged_holdouts(elsewhere, study().cv)["Dig"]
+    np.testing.assert_array_equal(whole[0], task.train.images)
+    images, labels = judged_holdouts(elsewhere, study(cv={"folds": 3, "valid_rows": 8}).cv)["Dig"]
+    assert len(images) == 8 and np.bincount(labels[:, 0]).tolist() == [4, 4]
+    rows = [int(np.flatnonzero((task.train.images == image).all((1, 2, 3)))[0]) for image in images]
+    np.testing.assert_array_equal(labels, task.train.labels[rows])

@@ -73,7 +73,8 @@ class Cv(Part):
     valid_rows: int | None = Field(
         None,
         ge=1,
-        description="judge each fold on at most this many of its validation rows, drawn evenly by class; none = all",
+        description="judge each fold on at most this many of its validation rows, and of the rows of each labelled set "
+        "from elsewhere, drawn evenly by class; none = all",
     )
     seed: int = Field(
         0, ge=0, le=2**31 - 1, description="seed of the shuffle before the rows are divided into folds"

@@ -5,7 +5,7 @@ The best of a hundred equal trials on one fold looks better than it is. Only the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tune_digits.config import TrialConfig
-from tune_digits.data.dataset import Dataset, Task, head_slices
+from tune_digits.config import Cv, TrialConfig
+from tune_digits.data.dataset import Dataset, Labelled, Task, head_slices
 from tune_digits.data.fingerprint import row_hashes
+from tune_digits.data.folds.limits import at_most
 from tune_digits.data.folds.split import Fold
 from tune_digits.disk import replacing
 from tune_digits.execute.executor import Executor, Stored
@@ -156,6 +157,14 @@ def rows_before(records: Sequence[TrialRecord], folds: Sequence[Fold]) -> list[n
     return [source.rows for source in sources if source.rows is not None]
 
 
+def judged_holdouts(holdouts: Mapping[str, Labelled], cv: Cv) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The images and labels of each labelled set from elsewhere, at most as many as `cv.valid_rows` says."""
+    rows = {
+        name: at_most(np.arange(len(d)), d.labels, cv.valid_rows, cv.seed) for name, d in holdouts.items()
+    }
+    return {name: (d.images[rows[name]], d.labels[rows[name]]) for name, d in holdouts.items()}
+
+
 def run_confirm(
     study: Study,
     run: Run,
@@ -181,7 +190,7 @@ def run_confirm(
     shared = ConfirmData(
         data,
         {f.index: f for f in used},
-        {name: (d.images, d.labels) for name, d in task.holdouts.items()},
+        judged_holdouts(task.holdouts, study.cv),
         study.search.seed,
         made_from,
         executor.slots,
