@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tune_digits.config import TrialConfig
-from tune_digits.config.library_networks import networks_called
+from tune_digits.config.listed import networks_called
 from tune_digits.errors import ConfigError
 from tune_digits.study_parts import StudyParts
 from tune_digits.validate import did_you_mean, validate

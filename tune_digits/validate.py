@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from tune_digits.config import Part
-from tune_digits.config.library_networks import networks_called
+from tune_digits.config.listed import networks_called
 from tune_digits.config.model import TORCHVISION
 from tune_digits.config.part import variant
 from tune_digits.errors import ConfigError

@@ -6,7 +6,7 @@ import pytest
 
 from tune_digits.config import Confirm, Cv, Ensemble, Part, Resources, Search, TrialConfig, variants
 from tune_digits.config.chances import Chances, Group
-from tune_digits.config.library_networks import Torchvision
+from tune_digits.config.listed import Torchvision
 from tune_digits.config.model import Model, SimpleM3
 from tune_digits.config.network import SHAPE_NEUTRAL, STARTS
 from tune_digits.config.train import GivenNumbers

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tune_digits.config.library_networks import Timm, Torchvision
+from tune_digits.config.listed import Timm, Torchvision
 from tune_digits.learn.models import build_model
 from tune_digits.learn.models.classifier import ImageClassifier
 

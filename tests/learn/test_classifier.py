@@ -10,7 +10,7 @@ from small_networks import OWN, small, turned
 from torch import Tensor
 
 from tune_digits.config import TrialConfig
-from tune_digits.config.library_networks import Timm, Torchvision
+from tune_digits.config.listed import Timm, Torchvision
 from tune_digits.config.model import LeanCnn, Model
 from tune_digits.config.optimizer import Muon, Sgd
 from tune_digits.errors import ConfigError

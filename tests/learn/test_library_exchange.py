@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.models import get_model
 
-from tune_digits.config.library_networks import Timm, Torchvision
+from tune_digits.config.listed import Timm, Torchvision
 from tune_digits.errors import ConfigError
 from tune_digits.learn.models import check_model
 from tune_digits.learn.models.blocks import GeM, MaxBlurPool

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tune_digits.config import TrialConfig
-from tune_digits.config.library_networks import Timm
+from tune_digits.config.listed import Timm
 from tune_digits.config.model import LeanCnn, SimpleM7
 from tune_digits.errors import ConfigError
 from tune_digits.learn.models import check_model

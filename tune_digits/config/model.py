@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
-from tune_digits.config.library_networks import Timm, Torchvision
+from tune_digits.config.listed import Timm, Torchvision
 from tune_digits.config.network import (
     BLUR_POOL,
     BN_EPS,

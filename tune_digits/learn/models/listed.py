@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tune_digits.config.library_networks import Listed
+from tune_digits.config.listed import Listed
 from tune_digits.errors import ConfigError
 from tune_digits.learn.models.blocks import POOLINGS
 from tune_digits.learn.models.classifier import Layer, Network

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from tune_digits.config.library_networks import Timm
+from tune_digits.config.listed import Timm
 from tune_digits.errors import ConfigError
 from tune_digits.learn.models.classifier import Layer, Network, last_layer
 from tune_digits.learn.models.listed import (

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from tune_digits.config.library_networks import Torchvision
+from tune_digits.config.listed import Torchvision
 from tune_digits.learn.models.classifier import Network, last_layer
 from tune_digits.learn.models.listed import (
     Size,
