@@ -25,12 +25,13 @@ Output = pytest.CaptureFixture[str]
 
 @flags("--smoke")
 def test_smoke_goes_through_all_phases_on_very_little(here: Path, capsys: Output) -> None:
-    write_data(here / "many", rows=400)
+    write_data(here / "many", rows=600)
     path = run("--smoke", "--data", "many", "--set", "search.grace_period=1")
     out = capsys.readouterr().out
     assert "trainings take 200 of the rows" in out and "search: 2/2" in out and "--run run --top 1\n" in out
     assert {trial.config.train.epochs for trial in records(path)} == {1}
     assert {result.fold for result in folds(path)} == {0, 1}
+    assert {len(result.valid_idx) for result in folds(path)} == {200}  # of 300
     assert ensemble("--run", path) == 0
 
 

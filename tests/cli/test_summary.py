@@ -92,6 +92,13 @@ def test_what_more_means_is_said_where_it_stands() -> None:
     assert any("(~n more): trainings" in line for cells in open_ for line in cells)
 
 
+def test_the_board_says_what_the_order_of_the_search_was_worth() -> None:
+    lines = board_lines(*(row(i, "search", 0.9 + i / 100) for i in range(5)))
+    assert any(
+        "search against confirmed scores: rank correlation +1.00" in " ".join(cells) for cells in lines
+    )
+
+
 def test_the_search_is_held_against_the_confirmation() -> None:
     def said(confirmed: list[float]) -> str | None:
         return search_against_confirmed(pd.DataFrame([row(i, "search", c) for i, c in enumerate(confirmed)]))

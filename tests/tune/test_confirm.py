@@ -25,6 +25,7 @@ from run_samples import (
 )
 from sklearn.metrics import accuracy_score, recall_score
 
+from tune_digits import disk
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Task
 from tune_digits.execute.inline import InlineExecutor
@@ -324,3 +325,27 @@ def test_labelled_sets_from_elsewhere_are_judged_on_as_many_rows_as_folds() -> N
     assert len(images) == 8 and np.bincount(labels[:, 0]).tolist() == [4, 4]
     rows = [int(np.flatnonzero((task.train.images == image).all((1, 2, 3)))[0]) for image in images]
     np.testing.assert_array_equal(labels, task.train.labels[rows])
+
+
+def test_confirming_trainings_are_judged_on_that_many_rows_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = []
+    real = confirm.judge_fold
+
+    def watched(job: Any, config: Any, shared: confirm.ConfirmData, *rest: Any) -> Any:
+        judged.append({name: len(images) for name, (images, _) in shared.holdouts.items()})
+        return real(job, config, shared, *rest)
+
+    monkeypatch.setattr(confirm, "judge_fold", watched)
+    confirmed_run(tmp_path, study(cv={"folds": 3, "valid_rows": 8}), TASK)
+    assert judged == [{"elsewhere": 8}] * 6
+
+
+def test_each_seed_keeps_weights_of_its_own(tmp_path: Path) -> None:
+    plan = study(confirm={"candidates": 1, "folds": 1, "seeds": 2, "keep_weights": True})
+    run, board = confirmed_run(tmp_path, plan, TASK)
+    trial = int(board["trial"][0])
+    first, second = (disk.read_tensors(run.fold_member(trial, 0, seed)) for seed in (0, 1))
+    assert (first[1]["seed"], second[1]["seed"]) == (0, 1)
+    assert any(not torch.equal(tensor, second[0][name]) for name, tensor in first[0].items())

@@ -15,6 +15,8 @@ from tune_digits.ensemble.build import far_behind, prefer_out_of_domain
 from tune_digits.errors import RunError
 from tune_digits.learn.metrics import Metric
 from tune_digits.runs import FoldResult
+from tune_digits.stats.compare import compare
+from tune_digits.stats.noise import training_noise
 from tune_digits.tune.leaderboard import Judges, leaderboard, out_of_fold
 
 
@@ -80,8 +82,14 @@ def test_gains_are_told_image_by_image() -> None:
 def test_rows_of_one_group_are_no_independent_judges() -> None:
     alone, _ = table()
     groups = np.arange(3000) % 3 + 3 * (np.arange(3000) // 1500)  # two in each fold
-    grouped, _ = table(groups)
+    grouped, results = table(groups)
     assert grouped.loc[1, "gain"] == pytest.approx(alone.loc[1, "gain"])
+    labels = np.random.default_rng(0).integers(0, 2, (3000, 1))
+    outcomes = Judges(Metric(), labels, (slice(0, 2),)).outcomes(results)
+    assert outcomes is not None
+    expected = compare(outcomes[1], outcomes[0], groups, training_noise(outcomes, groups))
+    assert grouped.loc[1, "gain_se"] == pytest.approx(expected.standard_error)
+    assert grouped.loc[1, "gain_low"] == pytest.approx(expected.low)
     assert grouped.loc[1, "gain_se"] != pytest.approx(alone.loc[1, "gain_se"])
 
 
