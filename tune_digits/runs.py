@@ -13,6 +13,7 @@
                                          (0007-seed0.safetensors) and the rows that the fold's networks have seen
       fusing.json                        whether trainings of one configuration gain by running as one network here
       leaderboard.csv                    confirmed scores, best first
+      answer.json                        which configuration to send in, why, and its corrected score
       ensemble/                          weights, manifest, report and submission
 
 Every file is written under a temporary name and then renamed, so that a reader never sees half of one, and a
@@ -217,6 +218,14 @@ class Run:
                 return int(next(csv.DictReader(file))["trial"])
             except (StopIteration, KeyError, ValueError):
                 raise RunError(f"{self.leaderboard}: damaged; --resume writes it again") from None
+
+    def write_answer(self, answer: Mapping[str, Any]) -> None:
+        write_json(self.path / "answer.json", answer)
+
+    def answer(self) -> dict[str, Any] | None:
+        """Which configuration to send in (`tune.answer`); None before the confirmation has ended."""
+        path = self.path / "answer.json"
+        return read_json(path) if path.exists() else None
 
     def write_fusing(self, seen: Mapping[str, Any]) -> None:
         write_json(self.path / "fusing.json", seen)

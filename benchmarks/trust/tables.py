@@ -55,12 +55,19 @@ def choice() -> str:
         "true gain over the baseline, points",
         "worse, %",
         "significantly worse, %",
+        "its corrected score: bias, points; coverage, %",
     ]
     body = []
     for name, r in results("choice").items():
         for policy, p in r["policies"].items():
             gain = f"{100 * p['true gain']:+.3f} ± {100 * p['error']:.3f}"
-            body.append([name, policy, gain, percent(p["worse"]), percent(p["significantly worse"])])
+            seen, corrected = r["corrected"], "-"
+            if policy == "choose":
+                corrected = (
+                    f"{100 * seen['bias']:+.3f} ± {100 * seen['error']:.3f}; {percent(seen['coverage'])}"
+                )
+            worse = [percent(p["worse"]), percent(p["significantly worse"])]
+            body.append([name, policy, gain, *worse, corrected])
     return rows(head, body)
 
 

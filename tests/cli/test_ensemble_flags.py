@@ -16,6 +16,7 @@ from commands import Covered, FakeRay, board, contents, ensemble, records, searc
 from tune_digits import disk
 from tune_digits.cli.ensemble import make_parser
 from tune_digits.runs import Run
+from tune_digits.tune.answer import read_answer, write_answer
 
 flags = Covered()
 Output = pytest.CaptureFixture[str]
@@ -149,14 +150,21 @@ def test_the_images_on_which_members_agree_least_are_printed(searched: Path, cap
 
 
 @flags("--prefer")
-def test_prefer_orders_by_the_set_that_is_not_trained_on(searched: Path) -> None:
+def test_prefer_says_who_comes_first(searched: Path) -> None:
     table = pd.read_csv(searched / "leaderboard.csv")
     table["confirmed"], table["confirmed_se"] = [0.9, 0.89, 0.88, 0.5], 0.05
     table["out_of_domain"] = [0.6, 0.7, 0.8, 0.9]
+    table["worst_groups"] = [0.1, 0.3, 0.2, 0.9]
     table.to_csv(searched / "leaderboard.csv", index=False)
     trials = table["trial"].tolist()
+    said = replace(read_answer(Run(searched)), trial=trials[3], tied=tuple(trials[:3]))
+    write_answer(Run(searched), said)
     assert ensemble("--prefer", "out_of_domain") == 0
     assert members(searched) == [(trials[2], 0)]
+    assert ensemble("--prefer", "worst_groups") == 0
+    assert members(searched) == [(trials[1], 0)]
+    assert ensemble("--prefer", "choice") == 0
+    assert members(searched) == [(trials[3], 0)]
     assert ensemble("--prefer", "confirmed") == 0
     assert members(searched) == [(trials[0], 0)]
 

@@ -33,6 +33,7 @@ from tune_digits.runs import Run
 from tune_digits.screen import Screen
 from tune_digits.study import Study
 from tune_digits.tune import training
+from tune_digits.tune.answer import Answer
 from tune_digits.tune.confirm import FRESH
 
 HEADS = (slice(0, 2),)
@@ -62,7 +63,7 @@ def build(
     study, run = confirmed
     own = Run(folder)
     own.path.mkdir(exist_ok=True)
-    for name in ("trials", "confirm", "leaderboard.csv"):
+    for name in ("trials", "confirm", "leaderboard.csv", "answer.json"):
         if not (own.path / name).exists():
             (own.path / name).symlink_to(run.path / name)
     plan = Ensemble(**{"top": 2, "pseudo": None, **plan})
@@ -81,7 +82,8 @@ def test_what_members_are_other_than_expected_is_said(
     for trial in run.trials():
         train = trial.config.train.model_copy(update={"keep": "best_score"})
         own.write_trial(replace(trial, config=trial.config.model_copy(update={"train": train})))
-    own.leaderboard.write_bytes(run.leaderboard.read_bytes())
+    for name in ("leaderboard.csv", "answer.json"):
+        (own.path / name).write_bytes((run.path / name).read_bytes())
     build_ensemble(study, own, TASK, Ensemble(top=1, pseudo=None), INLINE, Screen())
     assert [text for text in said if "train.keep: best_score needs validation" in text]
 
@@ -97,25 +99,45 @@ def test_the_best_confirmed_are_chosen_in_their_order() -> None:
     records = [
         record(n, 0.5, config=TrialConfig.model_validate({"train": {"epochs": n + 1}})) for n in range(4)
     ]
-    chosen = choose(board(trial=[2, 0, 3, 1]), records, Ensemble(top=3))
+    chosen = choose(board(trial=[2, 0, 3, 1]), records, Ensemble(top=3), said(2))
     assert [(n, c.train.epochs) for n, c in chosen] == [(2, 3), (0, 1), (3, 4)]
-    longer = choose(board(trial=[2, 0, 3, 1]), records, Ensemble(top=1, epochs=9))
+    longer = choose(board(trial=[2, 0, 3, 1]), records, Ensemble(top=1, epochs=9), said(2))
     assert [(n, c.train.epochs) for n, c in longer] == [(2, 9)]
-    outside = board(trial=[2, 0, 3, 1], out_of_domain=[0.1, 0.9, 0.2, 0.3], confirmed=[0.9, 0.895, 0.5, 0.5])
-    assert [n for n, _ in choose(outside, records, Ensemble(top=2, prefer="out_of_domain"))] == [0, 2]
-    assert [n for n, _ in choose(outside, records, Ensemble(top=2))] == [2, 0]
+
+
+def said(trial: int, *tied: int) -> Answer:
+    return Answer(trial, "score", "", (trial, *tied), 4, 0.9, None, None, None)
+
+
+def test_the_one_to_send_in_comes_first() -> None:
+    records = [record(n, 0.5) for n in range(4)]
+    table = board(trial=[2, 0, 3, 1])
+    assert [n for n, _ in choose(table, records, Ensemble(top=2), said(3, 2))] == [3, 2]
+    assert [n for n, _ in choose(table, records, Ensemble(top=2, prefer="confirmed"), said(3, 2))] == [2, 0]
+
+
+@pytest.mark.parametrize("by", ["worst_groups", "out_of_domain"])
+def test_another_score_decides_only_among_those_that_cannot_be_told_apart(by: str) -> None:
+    records = [record(n, 0.5) for n in range(4)]
+    table = board(trial=[2, 0, 3, 1]).assign(**{by: [0.1, 0.2, 0.3, 0.9]})
+    plan = Ensemble(top=4, prefer=by)
+    assert [n for n, _ in choose(table, records, plan, said(2, 0, 3))] == [3, 0, 2, 1]
+    assert [n for n, _ in choose(table, records, plan, said(2, 0))] == [0, 2, 3, 1]
+    missing = {"worst_groups": "rows have no groups", "out_of_domain": "no labelled set from elsewhere"}
+    with pytest.raises(RunError, match=f"prefer: {by}, but .*{missing[by]}"):
+        choose(table.assign(**{by: np.nan}), records, plan, said(2, 0))
 
 
 def test_named_members_are_taken_as_they_are_named() -> None:
     records = [record(n, 0.5) for n in range(4)]
-    named = choose(board(trial=[2, 0]), records, Ensemble(top=1, members=["3", "0"], epochs=9))
+    named = choose(board(trial=[2, 0]), records, Ensemble(top=1, members=["3", "0"], epochs=9), None)
     assert [(n, c.optimizer.lr, c.train.epochs) for n, c in named] == [(3, 0.04, 9), (0, 0.01, 9)]
 
 
 def test_equal_configurations_are_one_member() -> None:
     same = TrialConfig.model_validate({"augment": {"rotate": 3}})
     records = [record(0, 0.5), record(1, 0.6, config=same), record(2, 0.7, config=same), record(3, 0.4)]
-    chosen = choose(board(trial=[2, 1, 0, 3]), records, Ensemble(top=2))
+    chosen = choose(board(trial=[2, 1, 0, 3]), records, Ensemble(top=2), said(2))
     assert [n for n, _ in chosen] == [2, 0]
 
 

@@ -38,7 +38,7 @@ def test_a_score_that_is_told_from_all_others_decides():
 def test_the_baseline_first_where_nothing_is_told():
     choice = chosen(outcomes(a=FEW, s=FEW, b=OTHERS), facts(a="search", s="start", b="baseline"))
     assert (choice.name, choice.rule) == ("b", "prior") and set(choice.tied) == {"a", "s", "b"}
-    assert "3 cannot be told" in choice.words and "prior" in choice.words
+    assert "3 configurations cannot be told" in choice.words and "prior" in choice.words
     choice = chosen(outcomes(a=FEW, s=OTHERS, b=MANY), facts(a="search", s="start", b="baseline"))
     assert (choice.name, choice.rule) == ("s", "prior")
 

@@ -118,3 +118,16 @@ def test_a_failed_candidate_does_not_flatter_the_winner():
     with_it = corrected_score(outcomes, None, noise)
     del outcomes[6]
     assert with_it.score == pytest.approx(corrected_score(outcomes, None, noise).score, abs=0.003)
+
+
+def test_the_score_of_a_named_configuration_is_its_own():
+    outcomes, groups = made(np.random.default_rng(3), [0.10, 0.10, 0.30], rows=2000, noise=0.002)
+    noise = training_noise(outcomes, groups)
+    means = candidates(outcomes, groups, noise).means
+    best = corrected_score(outcomes, groups, noise)
+    assert corrected_score(outcomes, groups, noise, best.winner) == best
+    other = corrected_score(outcomes, groups, noise, 1 - best.winner)
+    assert other.winner == 1 - best.winner and other.naive == pytest.approx(means[1 - best.winner])
+    assert best.score <= best.naive and other.naive <= other.score <= best.score
+    last = corrected_score(outcomes, groups, noise, 2)  # too far behind to be drawn to the others
+    assert last.score == pytest.approx(means[2], abs=0.005) and last.low < 0.70 < last.high

@@ -11,8 +11,7 @@ import pytest
 import scipy.stats
 from run_samples import MADE_FROM, fold_result, record
 
-from tune_digits.ensemble.build import far_behind, prefer_out_of_domain
-from tune_digits.errors import RunError
+from tune_digits.ensemble.build import far_behind
 from tune_digits.learn.metrics import Metric
 from tune_digits.runs import FoldResult
 from tune_digits.stats.compare import compare
@@ -113,19 +112,6 @@ def test_macro_f1_is_compared_by_fold_and_seed() -> None:
     assert board["worst_groups"].isna().all()
 
 
-def test_the_holdouts_decide_only_among_those_that_cross_validation_cannot_tell_apart() -> None:
-    records = [record(0, 0.9, role="baseline"), record(1, 0.9), record(2, 0.9)]
-    scores = {0: [0.90, 0.92, 0.91], 1: [0.91, 0.91, 0.91], 2: [0.80, 0.82, 0.81]}
-    outside = {0: 0.70, 1: 0.80, 2: 0.99}
-    results = [fold_result(t, f, 0, s, outside[t]) for t, own in scores.items() for f, s in enumerate(own)]
-    board = leaderboard(records, results)
-    assert list(board["trial"]) == [0, 1, 2]
-    assert list(prefer_out_of_domain(board)["trial"]) == [1, 0, 2]
-    bare = [fold_result(r.trial, r.fold, 0, r.score) for r in results]
-    with pytest.raises(RunError, match="no labelled set from elsewhere"):
-        prefer_out_of_domain(leaderboard(records, bare))
-
-
 def test_out_of_fold_is_the_mean_over_trainings_that_have_not_seen_the_row() -> None:
     def result(trial: int, fold: int, rows: list[int], first: list[float]) -> FoldResult:
         proba = np.stack([first, 1 - np.array(first)], axis=1)
@@ -158,15 +144,3 @@ def test_members_far_behind_the_best_are_named() -> None:
     # 0.05 is more than three times the error of either, but not three times that of their difference
     both = board.assign(confirmed_se=[0.013, 0.006, 0.013, 0.001])
     assert far_behind(both, [4, 0, 7]) == []
-
-
-def test_who_is_as_good_as_the_best_is_judged_by_the_error_of_the_best() -> None:
-    board = pd.DataFrame(
-        {
-            "trial": [0, 1, 2],
-            "confirmed": [0.92, 0.915, 0.80],
-            "confirmed_se": [0.01, 0.0, 0.5],
-            "out_of_domain": [0.5, 0.9, 0.99],
-        }
-    )
-    assert list(prefer_out_of_domain(board)["trial"]) == [1, 0, 2]

@@ -67,8 +67,9 @@ def make_parser(defaults: Mapping[str, str] | None = None) -> argparse.ArgumentP
     )
     add(
         "--prefer",
-        choices=("confirmed", "out_of_domain"),
-        help="confirmed: by cross-validation; out_of_domain: those that it cannot tell from its best by their score on "
+        choices=("choice", "confirmed", "worst_groups", "out_of_domain"),
+        help="which come first; choice: what the search says to send in; confirmed: by cross-validation alone; "
+        "worst_groups, out_of_domain: those that it cannot tell from its best, by the worst tenth of the groups or by "
         "labelled sets that are not trained on",
     )
     add("--seeds", type=int, metavar="N", help="trainings of each configuration")

@@ -267,6 +267,7 @@ def prepare(study: Study, run: Run | None, args: argparse.Namespace, screen: Scr
 
 def search_and_confirm(study: Study, run: Run, prepared: Prepared, screen: Screen) -> None:
     from tune_digits.cli.summary import print_board
+    from tune_digits.tune.answer import in_words, read_answer
     from tune_digits.tune.confirm import run_confirm
     from tune_digits.tune.search import run_search
 
@@ -274,6 +275,8 @@ def search_and_confirm(study: Study, run: Run, prepared: Prepared, screen: Scree
     records = run_search(study, run, data, folds[study.search.fold], made_from, executor, screen)
     board = run_confirm(study, run, prepared.task, data, folds, records, made_from, executor, screen)
     print_board(board, screen)
+    for line in in_words(read_answer(run)):
+        screen.say(line)
 
 
 def again(run: Run, args: argparse.Namespace) -> str:

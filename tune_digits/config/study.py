@@ -238,9 +238,12 @@ class Ensemble(Part):
     each: bool = Field(
         False, description="write a submission of each member by itself, beside that of the vote"
     )
-    prefer: Literal["confirmed", "out_of_domain"] = Field(
-        "confirmed",
-        description="out_of_domain: among those that cross-validation cannot tell from its best, by the holdouts",
+    prefer: Literal["choice", "confirmed", "worst_groups", "out_of_domain"] = Field(
+        "choice",
+        description="which of the confirmed come first; choice: the one that the search's answer sends in, then by "
+        "confirmed score; confirmed: by confirmed score alone; worst_groups and out_of_domain: those that "
+        "cross-validation cannot tell from its best, by the score of their worst tenth of the groups or by that on the "
+        "labelled sets from elsewhere",
     )
     seeds: int = Field(1, ge=1, description="trainings of each member")
     epochs: int | None = Field(None, ge=1, description="of the retraining; none = as in the trial")

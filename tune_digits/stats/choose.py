@@ -71,7 +71,7 @@ def choose(
 
     tied = _narrowed(order, order[0], default, told)
     if len(tied) == 1:
-        words = f"{tied[0]} has the best score, and no other can be chosen in its place"
+        words = "it has the best score, and no other can be chosen in its place"
         return Choice(tied[0], "score", words, tuple(tied))
     rules: dict[Rule, Callable[[list[Hashable]], list[Hashable]]] = {}
     if groups is not None:
@@ -88,7 +88,7 @@ def choose(
         left = remaining
         if len(left) == 1:
             break
-    words = f"{len(tied)} cannot be told from the best score; {'; '.join(narrowed)}: {left[0]}"
+    words = f"{len(tied)} configurations cannot be told from the best score; {'; '.join(narrowed)}"
     return Choice(left[0], rule, words, tuple(tied))
 
 

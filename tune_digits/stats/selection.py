@@ -143,19 +143,23 @@ def candidates(outcomes: Outcomes, groups: np.ndarray | None, noise: Noise) -> C
     )
 
 
-def corrected_score(outcomes: Outcomes, groups: np.ndarray | None, noise: Noise) -> Corrected:
-    """The score of the best configuration if it were trained anew and judged on other images, with a 95 % interval.
+def corrected_score(
+    outcomes: Outcomes, groups: np.ndarray | None, noise: Noise, of: Hashable | None = None
+) -> Corrected:
+    """The score of a configuration if it were trained anew and judged on other images, with a 95 % interval.
 
-    The winner's mean, shrunk among those in contention: a candidate that is behind by more than three standard errors
-    of the difference is no rival, and one that failed would make the spread of the true means look large. The interval:
-    of what all share and of what remains of the winner's own error, by Student's t on the logarithm of the error rate,
-    which varies upwards more than downwards. docs/trust.md has its bias and coverage, beside those of
-    `bootstrap_corrected`.
+    of: which one; None = the best, the winner, whose place the result then has. The winner's mean, shrunk among those
+    in contention: a candidate that is behind by more than three standard errors of the difference is no rival, and
+    one that failed would make the spread of the true means look large. The interval: of what all share and of what
+    remains of the winner's own error, by Student's t on the logarithm of the error rate, which varies upwards more
+    than downwards. docs/trust.md has its bias and coverage, beside those of `bootstrap_corrected`.
     """
     table = candidates(outcomes, groups, noise)
-    winner = int(np.argmax(table.means))
-    apart = np.hypot(table.errors, table.errors[winner])
-    rivals = table.means >= table.means[winner] - CONTENTION * apart
+    best = int(np.argmax(table.means))
+    winner = best if of is None else table.names.index(of)
+    apart = np.hypot(table.errors, table.errors[best])
+    rivals = table.means >= table.means[best] - CONTENTION * apart
+    rivals[winner] = True
     better = shrunk(table.means[rivals], table.errors[rivals])
     place = int(rivals[:winner].sum())
     score = float(better.means[place])

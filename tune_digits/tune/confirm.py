@@ -27,6 +27,7 @@ from tune_digits.screen import Progress, Screen
 from tune_digits.space.space import config_key
 from tune_digits.study import Study
 from tune_digits.trained_rows import write_trained_rows
+from tune_digits.tune.answer import find_answer, write_answer
 from tune_digits.tune.front import front_first, with_front
 from tune_digits.tune.fusing import plan_fusing
 from tune_digits.tune.leaderboard import Judges, leaderboard, out_of_fold
@@ -227,6 +228,8 @@ def run_confirm(
     board = with_front(leaderboard(chosen, run.folds(), judges), chosen)
     with replacing(run.leaderboard) as temporary:
         board.to_csv(temporary, index=False)
+    rng = np.random.default_rng(study.search.seed)
+    write_answer(run, find_answer(chosen, run.folds(), judges, rng))
     best = set(board["trial"].head(study.ensemble.top).tolist())
     proba = out_of_fold([r for r in run.folds() if r.trial in best], len(task.train))
     if proba is not None:

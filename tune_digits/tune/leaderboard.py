@@ -71,6 +71,13 @@ class Judges:
             found[r.trial].append(Training(r.fold, r.seed, r.valid_idx, each))
         return found
 
+    def weights(self) -> np.ndarray:
+        """The most that each training row can add to a score of all of them: float64 (N,), with the sum 1.
+
+        Raises NotASum for macro F1.
+        """
+        return np.asarray(image_weights(self.metric.name, self.metric.weights, self.labels).sum(1))
+
     def of_worst_groups(self, trainings: Sequence[Training]) -> float:
         """The score on the worst tenth of the groups, all trainings together; NaN without groups."""
         if self.groups is None:
