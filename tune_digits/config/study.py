@@ -58,6 +58,14 @@ class Cv(Part):
         None,
         description="fraction of the rows that validates, in one fold per repeat in place of `folds`; none = off",
     )
+    untouched: (
+        Annotated[float, Field(gt=0, lt=1)] | Annotated[tuple[str, ...], Field(min_length=1)] | None
+    ) = Field(
+        None,
+        description="labelled rows that nothing trains on or validates on, and that only `report --final` reads, once: "
+        "a fraction of the rows (whole groups where there are groups), or names of groups in the column of groups; "
+        "none = off",
+    )
     fold_column: str | None = Field(
         None,
         description="column with the number of the fold in which each row validates; -1 = it always trains",
@@ -103,6 +111,8 @@ class Cv(Part):
             )
         if self.lone_groups == "train" and self.groups is None:
             raise ValueError("lone_groups: train says what to do with groups, but there are no groups")
+        if isinstance(self.untouched, tuple) and not isinstance(self.groups, str):
+            raise ValueError("untouched names groups, so groups must be the column that they stand in")
         if self.fold_column is not None:
             fixed = {
                 "kind": self.kind != "auto",

@@ -148,7 +148,8 @@ class Task:
 
     train has labels. test may have labels (scikit-learn's digits) or none (Kaggle), or be missing.
     holdouts are labelled sets from elsewhere (Dig-MNIST): scored, never trained on. joined: the number of rows of each
-    extra set, by name, whose rows are part of train, its last ones.
+    extra set, by name, whose rows are part of train, its last ones. untouched: labelled rows of the training files that
+    only the last judgement reads (`cv.untouched`).
     """
 
     name: str
@@ -157,6 +158,7 @@ class Task:
     holdouts: dict[str, Labelled] = field(default_factory=dict)
     submission: SubmissionFormat | None = None
     joined: dict[str, int] = field(default_factory=dict)
+    untouched: Labelled | None = None
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -169,8 +171,10 @@ class Task:
         `describe_difference` of `fingerprint.py` says in words what differs between those of two tasks. 60,000
         images of 28x28 pixels take 0.05 s.
         """
+        aside = {} if self.untouched is None else {"untouched": self.untouched.fingerprint}
         return {
             **self.train.digests,
+            **aside,
             "test": None if self.test is None else self.test.fingerprint,
             "holdouts": {name: holdout.fingerprint for name, holdout in self.holdouts.items()},
             "joined": dict(self.joined),
@@ -189,6 +193,8 @@ class Task:
         parts = [f"{len(self.train):,} train" + (f" ({joined})" if joined else "")]
         if self.test is not None:
             parts.append(f"{len(self.test):,} test")
+        if self.untouched is not None:
+            parts.append(f"{len(self.untouched):,} untouched")
         parts += [f"{height}x{width}x{channels}", f"{classes} classes"]
         parts += [f"extra labelled set {name} {len(d):,}" for name, d in self.holdouts.items()]
         return f"{self.name}: " + ", ".join(parts)

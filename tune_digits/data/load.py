@@ -15,6 +15,7 @@ from tune_digits.data.dataset import Labelled, Target, Task
 from tune_digits.data.files.archive import as_folder
 from tune_digits.data.files.paths import readable, stem_of
 from tune_digits.data.files.progress import Listener, telling
+from tune_digits.data.folds.untouched import set_aside
 from tune_digits.data.formats import Auto, reading_alike, resolve
 from tune_digits.data.labels import with_targets
 from tune_digits.data.options import DataOptions
@@ -25,7 +26,8 @@ AS_IS = Auto()
 
 
 def load_task(data: DataOptions, cv: Cv, cache_dir: Path | None = None, each: Listener | None = None) -> Task:
-    """Read what `data` names, with its extra sets; `cv.groups` says which samples belong together.
+    """Read what `data` names, with its extra sets; `cv.groups` says which samples belong together, and `cv.untouched`
+    which of them are set aside.
 
     With no path it is scikit-learn's digits; a zip archive is read as the folder that it holds. `cache_dir` keeps
     parsed copies of large files (see `files/cache.py`) and what was unpacked. `each(name of the file, fraction read
@@ -46,12 +48,13 @@ def load_task(data: DataOptions, cv: Cv, cache_dir: Path | None = None, each: Li
             sets[entry.role][stem_of(path)] = _read_alike(
                 path, options, train.images.shape[1:], train.targets, what, cache_dir
             )
-    return replace(
+    whole = replace(
         task,
         train=extra.joined(task.train, sets["train"], cv),
         holdouts=sets["holdout"],
         joined={name: len(part) for name, part in sets["train"].items()},
     )
+    return set_aside(whole, cv)
 
 
 def load_unlabelled(
