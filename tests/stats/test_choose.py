@@ -43,9 +43,36 @@ def test_the_baseline_first_where_nothing_is_told():
     assert (choice.name, choice.rule) == ("s", "prior")
 
 
-def test_the_cheapest_where_the_prior_is_the_same():
+NEAR, AHEAD = range(30, 60), range(30, 62)  # 1.4 and 1.65 standard errors behind FEW
+
+
+def test_another_must_be_ahead_of_the_baseline_by_one_and_a_half_standard_errors():
+    known = facts(a="search", b="baseline")
+    choice = chosen(outcomes(a=FEW, b=NEAR), known)
+    assert (choice.name, choice.rule, len(choice.tied)) == ("b", "prior", 2)
+    choice = chosen(outcomes(a=FEW, b=AHEAD), known)
+    assert (choice.name, choice.rule, len(choice.tied)) == ("a", "prior", 2)
+
+
+def test_a_searched_configuration_must_be_as_far_ahead_of_a_start_point():
+    known = facts(a="search", s="start", b="baseline")
+    assert chosen(outcomes(a=FEW, s=NEAR, b=MANY), known).name == "s"
+    assert chosen(outcomes(a=FEW, s=AHEAD, b=MANY), known).name == "a"
+    # both are ahead of the baseline, and the better start point stands for all
+    two = facts(a="search", s="start", t="start", b="baseline")
+    assert chosen(outcomes(a=FEW, s=AHEAD, t=range(100, 121), b=range(130, 163)), two).name == "t"
+
+
+def test_where_all_of_the_spread_is_noise_the_better_start_point_is_the_one_seen_to_be_better():
+    choice = chosen(outcomes(s=range(30, 52), t=FEW), facts(s="start", t="start"))
+    assert (choice.name, choice.rule) == ("t", "prior")
+
+
+def test_the_best_mean_decides_where_the_prior_is_the_same_and_of_equals_the_cheapest():
     known = {"a": Facts("search", 9.0), "c": Facts("search", 2.0), "b": Facts("baseline", 1.0)}
-    choice = chosen(outcomes(a=FEW, c=OTHERS, b=MANY), known)
+    choice = chosen(outcomes(a=FEW, c=range(300, 400), b=range(500, 700)), known)
+    assert (choice.name, choice.rule) == ("a", "score")
+    choice = chosen(outcomes(a=FEW, c=range(30, 50), b=MANY), known)
     assert (choice.name, choice.rule) == ("c", "cost")
 
 

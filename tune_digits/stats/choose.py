@@ -17,6 +17,9 @@ from tune_digits.stats.worst import worst_tenth
 Role = Literal["baseline", "start", "search"]
 Rule = Literal["score", "worst groups", "out of domain", "prior", "cost"]
 PRIOR: tuple[Role, ...] = ("baseline", "start", "search")
+# standard errors by which another must be ahead of the baseline, and a searched configuration of a start point, to be
+# chosen in its place; docs/trust.md has what follows from 1 to 2 of them
+AHEAD = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +56,11 @@ def choose(
 
     Those stay that `compare` cannot tell from the best, then those whose worst tenth of the groups (groups given) a
     paired bootstrap over groups cannot tell from the best one, then those whose out-of-domain scores a paired t cannot
-    tell from the best, then the first by prior, then the cheapest. Where one of the first three tells its best from the
-    baseline, only those stay that it tells from the baseline, too: nothing is chosen that might be no better than it.
-    The rule that decides is the one that leaves one.
+    tell from the best. Where one of these three tells its best from the baseline, only those stay that it tells from
+    the baseline, too: nothing is chosen that might be no better than it. By the prior the baseline is chosen unless
+    another is ahead of it by 1.5 standard errors of the difference, and a start point unless a searched configuration
+    is. Of the rest the best shrunk mean decides, and of equal ones, where all of the spread is noise, the cost. The
+    rule that decides is the one that leaves one.
 
     groups: int64 (rows of the training set,) or None. weights: float64 (rows of the training set,), the most that a row
     can add to a score of the whole; None = all rows alike. Raises ValueError where a configuration shares no fold and
@@ -63,11 +68,17 @@ def choose(
     """
     table = candidates(outcomes, groups, noise)
     means = dict(zip(table.names, shrunk(table.means, table.errors).means.tolist(), strict=True))
-    order = sorted(means, key=lambda name: means[name], reverse=True)
+    seen = dict(zip(table.names, table.means.tolist(), strict=True))
+    # where all of the spread is noise the shrunk means are one
+    order = sorted(means, key=lambda name: (means[name], seen[name]), reverse=True)
     default = next((name for name in order if facts[name].role == "baseline"), None)
 
     def told(a: Hashable, b: Hashable) -> bool:
         return compare(outcomes[a], outcomes[b], groups, noise).verdict == "better"
+
+    def ahead(a: Hashable, b: Hashable) -> float:
+        seen = compare(outcomes[a], outcomes[b], groups, noise)
+        return seen.difference / seen.standard_error
 
     tied = _narrowed(order, order[0], default, told)
     if len(tied) == 1:
@@ -78,8 +89,11 @@ def choose(
         rules["worst groups"] = lambda left: _by_worst_groups(outcomes, left, default, groups, weights, rng)
     if all(facts[name].out_of_domain is not None for name in tied):
         rules["out of domain"] = lambda left: _by_out_of_domain(facts, left, default)
-    rules["prior"] = lambda left: _first(left, lambda name: PRIOR.index(facts[name].role))
-    rules["cost"] = lambda left: _first(left, lambda name: facts[name].cost)[:1]
+    rules["prior"] = lambda left: _by_prior(facts, left, ahead)
+    rules["score"] = lambda left: [
+        name for name in left if np.isclose(means[name], means[left[0]], rtol=1e-9)
+    ]
+    rules["cost"] = lambda left: [min(left, key=lambda name: facts[name].cost)]
     left, narrowed = tied, []
     for rule, keep in rules.items():
         remaining = keep(left)
@@ -95,7 +109,8 @@ def choose(
 WORDS: dict[Rule, str] = {
     "worst groups": "the worst tenth of the groups",
     "out of domain": "the out-of-domain score",
-    "prior": "the prior (baseline, then start points)",
+    "prior": "the prior (baseline, then start points, unless another is ahead by 1.5 standard errors)",
+    "score": "the best mean",
     "cost": "the cost of a training",
 }
 
@@ -116,9 +131,19 @@ def _narrowed(
     return kept
 
 
-def _first(left: list[Hashable], key: Callable[[Hashable], float]) -> list[Hashable]:
-    least = min(key(name) for name in left)
-    return [name for name in left if key(name) == least]
+def _by_prior(
+    facts: Mapping[Hashable, Facts], left: list[Hashable], ahead: Callable[[Hashable, Hashable], float]
+) -> list[Hashable]:
+    """left: best mean first. ahead(a, b): standard errors by which a is better than b."""
+    for role in PRIOR[:-1]:
+        favourite = next((name for name in left if facts[name].role == role), None)
+        if favourite is None:
+            continue
+        behind = PRIOR[PRIOR.index(role) + 1 :]
+        left = [name for name in left if facts[name].role in behind and ahead(name, favourite) >= AHEAD]
+        if not left:
+            return [favourite]
+    return left
 
 
 def _by_out_of_domain(
