@@ -11,6 +11,7 @@
       confirm/0007-fold2-seed0.npz       out-of-fold probabilities of one confirming training
       fold_weights/fold2/                with confirm.keep_weights: the weights of each confirming training
                                          (0007-seed0.safetensors) and the rows that the fold's networks have seen
+      ablation/                          the same of configurations without one of their tricks, and ablation.csv
       fusing.json                        whether trainings of one configuration gain by running as one network here
       leaderboard.csv                    confirmed scores, best first
       answer.json                        which configuration to send in, why, and its corrected score
@@ -182,20 +183,7 @@ class Run:
         return self.path / "confirm" / f"{trial:04d}-fold{fold}-seed{seed}.npz"
 
     def write_fold(self, result: FoldResult) -> None:
-        with (
-            replacing(self.fold_file(result.trial, result.fold, result.seed)) as temporary,
-            temporary.open("wb") as f,
-        ):
-            np.savez_compressed(
-                f,
-                valid_idx=result.valid_idx,
-                valid_proba=result.valid_proba.astype(np.float32),
-                numbers=np.array([result.trial, result.fold, result.seed]),
-                figures=np.array([result.score, result.seconds]),
-                fingerprints=np.array([result.fingerprints.data, result.fingerprints.folds]),
-                holdouts=np.array(list(result.holdout_scores), dtype=str),
-                holdout_scores=np.array(list(result.holdout_scores.values()), dtype=float),
-            )
+        _write_fold(self.fold_file(result.trial, result.fold, result.seed), result)
 
     @property
     def out_of_fold(self) -> Path:
@@ -245,6 +233,24 @@ class Run:
         pattern = "*.npz" if trial is None else f"{trial:04d}-*.npz"
         return [_read_fold(p) for p in sorted((self.path / "confirm").glob(pattern))]
 
+    # ablation
+
+    @property
+    def ablation(self) -> Path:
+        return self.path / "ablation"
+
+    def ablation_file(self, key: str, fold: int, seed: int) -> Path:
+        """key: a hash of what decides the training, so that the file of a training is always this training."""
+        return self.ablation / f"{key}-fold{fold}-seed{seed}.npz"
+
+    def write_ablated(self, key: str, result: FoldResult) -> None:
+        _write_fold(self.ablation_file(key, result.fold, result.seed), result)
+
+    def ablated(self, key: str, fold: int, seed: int) -> FoldResult | None:
+        """A training on record; None where it has not been done."""
+        path = self.ablation_file(key, fold, seed)
+        return _read_fold(path) if path.exists() else None
+
 
 def _read_trial(path: Path) -> TrialRecord:
     raw = read_json(path)
@@ -253,6 +259,20 @@ def _read_trial(path: Path) -> TrialRecord:
         return TrialRecord(**{**raw, "config": config, "fingerprints": Fingerprints(**raw["fingerprints"])})
     except (TypeError, KeyError, ValueError) as error:
         raise RunError(f"{path}: damaged ({type(error).__name__}: {error})") from None
+
+
+def _write_fold(path: Path, result: FoldResult) -> None:
+    with replacing(path) as temporary, temporary.open("wb") as f:
+        np.savez_compressed(
+            f,
+            valid_idx=result.valid_idx,
+            valid_proba=result.valid_proba.astype(np.float32),
+            numbers=np.array([result.trial, result.fold, result.seed]),
+            figures=np.array([result.score, result.seconds]),
+            fingerprints=np.array([result.fingerprints.data, result.fingerprints.folds]),
+            holdouts=np.array(list(result.holdout_scores), dtype=str),
+            holdout_scores=np.array(list(result.holdout_scores.values()), dtype=float),
+        )
 
 
 def _read_fold(path: Path) -> FoldResult:

@@ -71,6 +71,15 @@ def choice() -> str:
     return rows(head, body)
 
 
+def ablation() -> str:
+    head = ["simulated", "found, %", "a false verdict or more, %", "trainings of those planned, %"]
+    body = [
+        [name, percent(r["found"]), percent(r["false"]), f"{100 * r['trainings'] / r['planned']:.0f}"]
+        for name, r in results("ablation").items()
+    ]
+    return rows(head, body)
+
+
 def ranks() -> str:
     head = ["simulated", "interval covers, %", "interval above 0, %"]
     body = [[name, percent(r["coverage"]), percent(r["above 0"])] for name, r in results("ranks").items()]
@@ -82,6 +91,7 @@ def all_tables() -> str:
         "Is a gain found": power,
         "The winner's score": selection,
         "What is sent in": choice,
+        "Which trick helps": ablation,
         "Rank correlation of few pairs": ranks,
     }
     return "\n".join(f"### {title}\n\n{make()}" for title, make in parts.items())

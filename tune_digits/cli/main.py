@@ -1,4 +1,4 @@
-"""The console command `tune-digits search|ensemble|predict|tricks`."""
+"""The console command `tune-digits search|ablate|ensemble|predict|tricks`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 
 COMMANDS = {
     "search": "search a space, then confirm the best",
+    "ablate": "which tricks of the best configuration help",
     "ensemble": "retrain the best on all data, vote, write a submission",
     "predict": "predict with a saved ensemble",
     "tricks": "list what a trial can be made of, knob by knob",

@@ -21,7 +21,7 @@ from tune_digits.learn.version import TRAINING_VERSION
 from tune_digits.runs import Run
 from tune_digits.screen import Progress, Screen
 from tune_digits.tune.fusing import plan_fusing
-from tune_digits.tune.given_files import digests_of_given_files, given_path
+from tune_digits.tune.given_files import by_content
 from tune_digits.tune.networks import save_network
 from tune_digits.tune.training import TrainingData, TrainingPlan, train_plans
 
@@ -73,7 +73,7 @@ def member_jobs(configs: Sequence[tuple[int, TrialConfig]], seeds: int, data_key
     for trial, config in configs:
         epochs = snapshot_epochs(config.schedule, config.train)
         for seed in range(seeds):
-            key = hash_of([_by_content(config), seed, data_key, TRAINING_VERSION])[:10]
+            key = hash_of([by_content(config), seed, data_key, TRAINING_VERSION])[:10]
             stem = f"members/{trial:04d}-seed{seed}-{key}"
             snapshots = {epoch: f"{stem}-epoch{epoch:04d}.safetensors" for epoch in epochs}
             jobs.append(MemberJob(trial, config, seed, f"{stem}.safetensors", snapshots))
@@ -96,16 +96,6 @@ def peculiarities(jobs: Sequence[MemberJob]) -> list[str]:
                 "trained on; the weights of the last epoch are kept"
             )
     return said
-
-
-def _by_content(config: TrialConfig) -> dict[str, Any]:
-    """The configuration's tree, with the hash of its content in place of each given file's name."""
-    contents = digests_of_given_files(config)
-    tree: dict[str, Any] = config.model_dump(mode="json")
-    for part, key in (("model", "init_from"), ("model", "weights"), ("loss", "teacher")):
-        given = getattr(getattr(config, part), key)
-        tree[part][key] = None if given is None else contents.get(given_path(given))
-    return tree
 
 
 def train_members(jobs: tuple[MemberJob, ...], shared: RetrainData) -> None:

@@ -21,7 +21,6 @@ from tune_digits.data.folds.split import Fold
 from tune_digits.disk import replacing
 from tune_digits.execute.executor import Executor, Stored
 from tune_digits.execute.slots import Slots
-from tune_digits.learn.metrics import metric_of
 from tune_digits.runs import Fingerprints, FoldResult, Run, TrialRecord
 from tune_digits.screen import Progress, Screen
 from tune_digits.space.space import config_key
@@ -30,7 +29,7 @@ from tune_digits.trained_rows import write_trained_rows
 from tune_digits.tune.answer import find_answer, write_answer
 from tune_digits.tune.front import front_first, with_front
 from tune_digits.tune.fusing import plan_fusing
-from tune_digits.tune.leaderboard import Judges, leaderboard, out_of_fold
+from tune_digits.tune.leaderboard import judges_of, leaderboard, out_of_fold
 from tune_digits.tune.networks import save_network
 from tune_digits.tune.search import rank
 from tune_digits.tune.sources import sources_of
@@ -221,10 +220,7 @@ def run_confirm(
                 for result in results:
                     run.write_fold(result)
                 screen.tick(progress)
-    train = task.train
-    metric = metric_of(study.cv, task.targets)
-    together = None if study.cv.groups is None else train.groups
-    judges = Judges(metric, train.labels, head_slices(task.targets), together)
+    judges = judges_of(study.cv, task)
     board = with_front(leaderboard(chosen, run.folds(), judges), chosen)
     with replacing(run.leaderboard) as temporary:
         board.to_csv(temporary, index=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tune_digits.config import TrialConfig
 from tune_digits.config.given import SameFolds
 from tune_digits.tune.initial_weights import initial_weights_digest
@@ -22,3 +24,13 @@ def digests_of_given_files(config: TrialConfig) -> dict[str, str]:
 
 def given_path(given: str | SameFolds) -> str:
     return given.run if isinstance(given, SameFolds) else given
+
+
+def by_content(config: TrialConfig) -> dict[str, Any]:
+    """The configuration's tree, with the hash of its content in place of each given file's name."""
+    contents = digests_of_given_files(config)
+    tree: dict[str, Any] = config.model_dump(mode="json")
+    for part, key in (("model", "init_from"), ("model", "weights"), ("loss", "teacher")):
+        given = getattr(getattr(config, part), key)
+        tree[part][key] = None if given is None else contents.get(given_path(given))
+    return tree

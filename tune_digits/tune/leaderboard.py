@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tune_digits.learn.metrics import Metric
+from tune_digits.config import Cv
+from tune_digits.data.dataset import Task, head_slices
+from tune_digits.learn.metrics import Metric, metric_of
 from tune_digits.runs import FoldResult, TrialRecord
 from tune_digits.stats.compare import Comparison, compare, paired_t
 from tune_digits.stats.contributions import NotASum, contributions, image_weights
@@ -89,6 +91,12 @@ class Judges:
         ]
         own = np.concatenate([t.contributions for t in trainings])
         return worst_tenth(own, np.concatenate(most), self.groups[rows])
+
+
+def judges_of(cv: Cv, task: Task) -> Judges:
+    """The training rows as judges, together in groups where the study says so."""
+    groups = None if cv.groups is None else task.train.groups
+    return Judges(metric_of(cv, task.targets), task.train.labels, head_slices(task.targets), groups)
 
 
 def leaderboard(
