@@ -13,7 +13,7 @@ from commands import Covered, FakeRay
 
 from tune_digits.cli.ablate import main, make_parser
 from tune_digits.runs import Run
-from tune_digits.tune.confirm import FRESH
+from tune_digits.tune.fold_jobs import FRESH
 
 flags = Covered()
 Output = pytest.CaptureFixture[str]
@@ -148,16 +148,16 @@ def test_the_table_is_shown_as_it_is_written(searched: Path, capsys: Output) -> 
 def test_the_trick_is_really_off_and_the_seeds_are_new(
     searched: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tune_digits.tune import confirm
+    from tune_digits.tune import fold_jobs
 
     asked = []
-    train_plans = confirm.train_plans
+    train_plans = fold_jobs.train_plans
 
     def spy(config, data, plans, slots):
         asked.extend((config.optimizer.lr, plan.fold, plan.seed, len(plan.rows)) for plan in plans)
         return train_plans(config, data, plans, slots)
 
-    monkeypatch.setattr(confirm, "train_plans", spy)
+    monkeypatch.setattr(fold_jobs, "train_plans", spy)
     assert ablate("--noise-seeds", 1) == 0
     own = Run(searched).trials()[3].config.optimizer.lr
     assert sorted(asked) == sorted((lr, fold, FRESH + 1, 40) for lr in (own, 2e-3) for fold in (0, 1))

@@ -225,6 +225,18 @@ def test_confirm_folds_are_so_many(here: Path) -> None:
     assert set(board(path)["folds"]) == {1}
 
 
+@flags("--confirm-budget")
+def test_the_confirmation_is_a_race_with_a_budget(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = run("--trials", 3, "--candidates", 3, "--confirm-budget", 7)
+    assert len(folds(path)) in (6, 7) and study(path)["confirm"]["budget"] == 7
+    assert "race: " in capsys.readouterr().out and "left" in board(path)
+    assert search("--space", "small.yaml", "--run-dir", "timed", "--confirm-budget", "1s") == 0
+    assert study(Path("timed"))["confirm"]["budget"] == "1s"
+    for wrong in ("0", "x", "-3m"):
+        with pytest.raises(SystemExit, match="2"):
+            search(f"--confirm-budget={wrong}")
+
+
 @flags("--seed")
 def test_the_seed_reaches_proposals_and_trainings(here: Path) -> None:
     def outcome(seed: int) -> list[object]:

@@ -59,7 +59,7 @@ def test_the_run_that_goes_on_is_the_latest_and_is_named_as_it_was_given(here: P
 def test_what_may_change_when_a_run_goes_on(here: Path) -> None:
     path = run()
     fewer = {"--max-concurrent": 1, "--cpus-per-trial": 1, "--gpus-per-trial": 0, "--executor": "inline"}
-    more = {"--trials": 4, "--candidates": 4, "--time-budget": "1h"}
+    more = {"--trials": 4, "--candidates": 4, "--time-budget": "1h", "--confirm-budget": 100}
     assert set(fewer | more) == {"--" + flag.replace("_", "-") for flag in RESUMABLE}
     assert search("--resume", path, *(word for pair in (fewer | more).items() for word in pair)) == 0
     assert len(records(path)) == len(board(path)) == 4

@@ -56,6 +56,15 @@ def board_lines(*rows: dict[str, object]) -> list[list[str]]:
     return [re.split(r"  +", line.strip()) for line in text.getvalue().splitlines() if line.strip()]
 
 
+def test_the_board_of_a_race_says_who_left_after_how_many_trainings() -> None:
+    _, heads, first, second = board_lines(
+        row(3, "search", 0.95, trainings=7, left=False), row(0, "baseline", 0.94, trainings=2, left=True)
+    )[:4]
+    assert heads[2] == "trainings"
+    assert (first[2], second[2]) == ("7", "2, left")
+    assert "trainings" not in board_lines(row(3, "search", 0.95, trainings=7))[1]
+
+
 def test_the_board_names_baseline_gain_and_both_scores() -> None:
     _, heads, first, second = board_lines(row(3, "search", 0.95), row(0, "baseline", 0.94))
     assert len(heads) == 4

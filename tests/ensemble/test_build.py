@@ -34,7 +34,7 @@ from tune_digits.screen import Screen
 from tune_digits.study import Study
 from tune_digits.tune import training
 from tune_digits.tune.answer import Answer
-from tune_digits.tune.confirm import FRESH
+from tune_digits.tune.fold_jobs import FRESH
 
 HEADS = (slice(0, 2),)
 WHOLE = halves_task(100, test=40)

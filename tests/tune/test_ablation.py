@@ -23,7 +23,7 @@ from tune_digits.stats.noise import training_noise
 from tune_digits.stats.ranks import holm
 from tune_digits.tune import ablation
 from tune_digits.tune.ablation import Plan, ablation_table, make_plan, on_record, run_ablation
-from tune_digits.tune.confirm import FoldJob
+from tune_digits.tune.fold_jobs import FoldJob
 from tune_digits.tune.leaderboard import Judges
 from tune_digits.tune.tricks import Trick, tricks_of
 

@@ -34,8 +34,9 @@ from tune_digits.learn.metrics import metric_of
 from tune_digits.learn.predict import predict_proba
 from tune_digits.runs import Run
 from tune_digits.study import Study
-from tune_digits.tune import confirm
-from tune_digits.tune.confirm import FRESH, candidates, judged_holdouts
+from tune_digits.tune import fold_jobs
+from tune_digits.tune.confirm import candidates
+from tune_digits.tune.fold_jobs import FRESH, judged_holdouts
 from tune_digits.tune.search import rank
 from tune_digits.tune.training import train, training_data
 
@@ -224,14 +225,14 @@ def test_all_candidates_are_equally_far_when_a_confirmation_is_interrupted(tmp_p
 def test_a_training_that_fails_is_said_and_the_others_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    original = confirm.judge_fold
+    original = fold_jobs.judge_fold
 
     def judge(job: Any, *args: Any) -> Any:
         if (job.trial, job.fold) == (1, 2):
             raise RuntimeError("no memory")
         return original(job, *args)
 
-    monkeypatch.setattr(confirm, "judge_fold", judge)
+    monkeypatch.setattr(fold_jobs, "judge_fold", judge)
     run, board = confirmed_run(tmp_path, study(), TASK)
     assert "trial 1, fold 2, seed 0 failed: no memory" in capsys.readouterr().out
     assert dict(zip(board["trial"], board["folds"], strict=True)) == {0: 3, 1: 2}
@@ -331,13 +332,13 @@ def test_confirming_trainings_are_judged_on_that_many_rows_from_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judged = []
-    real = confirm.judge_fold
+    real = fold_jobs.judge_fold
 
-    def watched(job: Any, config: Any, shared: confirm.ConfirmData, *rest: Any) -> Any:
+    def watched(job: Any, config: Any, shared: fold_jobs.ConfirmData, *rest: Any) -> Any:
         judged.append({name: len(images) for name, (images, _) in shared.holdouts.items()})
         return real(job, config, shared, *rest)
 
-    monkeypatch.setattr(confirm, "judge_fold", watched)
+    monkeypatch.setattr(fold_jobs, "judge_fold", watched)
     confirmed_run(tmp_path, study(cv={"folds": 3, "valid_rows": 8}), TASK)
     assert judged == [{"elsewhere": 8}] * 6
 

@@ -24,7 +24,7 @@ from tune_digits.learn.metrics import ACCURACY
 from tune_digits.learn.state import pack
 from tune_digits.screen import Screen
 from tune_digits.tune import fusing, training
-from tune_digits.tune.confirm import ConfirmData, FoldJob, confirm_folds
+from tune_digits.tune.fold_jobs import ConfirmData, FoldJob, confirm_folds
 from tune_digits.tune.training import TrainingData, TrainingPlan, train, train_plans
 
 N = 60

@@ -34,6 +34,7 @@ def test_the_leaderboard_is_made_of_confirmed_scores_alone() -> None:
     reference = scipy.stats.ttest_rel(scores[2], scores[0]).confidence_interval()
     assert (first["gain_low"], first["gain_high"]) == pytest.approx((reference.low, reference.high))
     assert first["out_of_domain"] == pytest.approx(0.7)
+    assert first["trainings"] == 3
     assert (first["folds"], first["seeds"], first["optimizer.lr"]) == (3, 1, 0.2)
     assert first["search_score"] == 0.91  # of its last epoch
 
@@ -144,3 +145,12 @@ def test_members_far_behind_the_best_are_named() -> None:
     # 0.05 is more than three times the error of either, but not three times that of their difference
     both = board.assign(confirmed_se=[0.013, 0.006, 0.013, 0.001])
     assert far_behind(both, [4, 0, 7]) == []
+
+
+def test_means_of_other_folds_are_made_comparable() -> None:
+    """Trial 1 was only trained on the easy fold: as plain means it would lead."""
+    records = [record(0, 0.9, role="baseline"), record(1, 0.9)]
+    results = [fold_result(0, 0, 0, 0.99), fold_result(0, 1, 0, 0.89), fold_result(1, 0, 0, 0.98)]
+    board = leaderboard(records, results)
+    assert list(board["trial"]) == [0, 1] and list(board["trainings"]) == [2, 1]
+    assert board["confirmed"].tolist() == pytest.approx([0.94, 0.93])

@@ -120,7 +120,7 @@ def ablate(args: argparse.Namespace) -> int:
 
     from tune_digits.learn.metrics import metric_of
     from tune_digits.tune.ablation import run_ablation
-    from tune_digits.tune.confirm import ConfirmData, judged_holdouts
+    from tune_digits.tune.fold_jobs import ConfirmData, judged_holdouts
     from tune_digits.tune.leaderboard import judges_of
     from tune_digits.tune.prepare import draw_subset, start_and_read, trained_folds
     from tune_digits.tune.same_data import check_same_data, check_same_search, made_from

@@ -142,6 +142,14 @@ def parse_count(text: str) -> int:
     return int(text)
 
 
+def parse_budget(text: str) -> int | str:
+    """'30' is a number of trainings, '20m' a time. Raises ArgumentTypeError."""
+    if text.isdecimal():
+        return parse_count(text)
+    parse_seconds(text)
+    return text
+
+
 def parse_groups(text: str) -> str | dict[str, int]:
     """A whole number is rows per group, anything else a column."""
     return {"rows_per_group": int(text)} if text.isdecimal() else text

@@ -25,6 +25,7 @@ from tune_digits.cli.common import (
     if_stopped,
     origins_of,
     overrides_of,
+    parse_budget,
     parse_groups,
     parse_seconds,
     run_command,
@@ -49,11 +50,12 @@ FLAGS = {
     "time_budget": "search.time_budget",
     "candidates": "confirm.candidates",
     "confirm_folds": "confirm.folds",
+    "confirm_budget": "confirm.budget",
     "epochs": "train.epochs",
     **RESOURCES,
 }
 # what may change when a run is taken up again: how much is done, and on what, but not what is compared
-RESUMABLE = ("trials", "time_budget", "candidates", *RESOURCES)
+RESUMABLE = ("trials", "time_budget", "candidates", "confirm_budget", *RESOURCES)
 
 
 def make_parser(defaults: Mapping[str, str] | None = None) -> argparse.ArgumentParser:
@@ -87,6 +89,12 @@ def make_parser(defaults: Mapping[str, str] | None = None) -> argparse.ArgumentP
     add("--time-budget", type=parse_seconds, metavar="T", help="end the search after 90s, 20m, 1.5h")
     add("--candidates", type=int, metavar="N", help="trials to confirm; baseline and start points join them")
     add("--confirm-folds", type=int, metavar="N", help="folds to confirm on")
+    add(
+        "--confirm-budget",
+        type=parse_budget,
+        metavar="B",
+        help="confirm by a race of at most B trainings, or for 20m: who is clearly behind leaves, the others go on",
+    )
     add("--seed", type=int, metavar="N", help="seed of what is tried and of the trainings")
     add(
         "--set",

@@ -61,10 +61,12 @@ def print_board(board: pd.DataFrame, screen: Screen) -> None:
 
     table = Table(box=None, pad_edge=False, title_justify="left", title="confirmed, best first")
     speed = "inference_images_per_second" in board
+    raced = "left" in board
     outside, groups = board["out_of_domain"].notna().any(), board["worst_groups"].notna().any()
     for column in (
         "trial",
         "confirmed",
+        *(["trainings"] if raced else []),
         "gain over baseline",
         *(["images/s"] if speed else []),
         *(["worst groups"] if groups else []),
@@ -74,7 +76,9 @@ def print_board(board: pd.DataFrame, screen: Screen) -> None:
         table.add_column(column, justify="right")
     for row in board.head(10).to_dict("records"):
         name = f"{row['trial']} baseline" if row["role"] == "baseline" else str(row["trial"])
-        cells = [name, plus_minus(row["confirmed"], row["confirmed_se"]), gain_in_words(row)]
+        cells = [name, plus_minus(row["confirmed"], row["confirmed_se"])]
+        cells += [f"{row['trainings']}{', left' if row['left'] else ''}"] if raced else []
+        cells.append(gain_in_words(row))
         cells += [speed_in_words(row)] if speed else []
         cells += [f"{row['worst_groups']:.4f}"] if groups else []
         cells += [f"{row['out_of_domain']:.4f}"] if outside else []

@@ -215,6 +215,10 @@ USED_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
+BUDGET = r"^\d+(\.\d+)?[smhd]$"
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
 class Confirm(Part):
     """Which trials are trained again on other folds with fresh seeds, and how often."""
 
@@ -223,11 +227,22 @@ class Confirm(Part):
     )
     folds: int | None = Field(None, ge=1, description="how many of the folds; none = all")
     seeds: int = Field(1, ge=1, description="fresh seeds for each fold")
+    budget: Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=BUDGET)] | None = Field(
+        None,
+        description="confirmation as a race, of at most so many trainings, or for a time (20m, 1.5h): all candidates "
+        "train the first two folds, then who is clearly behind the best leaves, and the others go on fold by fold and "
+        "then seed by seed, beyond `seeds` too while the budget lasts; none = all candidates on all folds and seeds",
+    )
     keep_weights: bool = Field(
         False,
         description="keep the weights of every confirming training, so that another run can start or learn from them:"
         " model.init_from or loss.teacher: {run: FOLDER, folds: same}",
     )
+
+
+def seconds_of(time: str) -> float:
+    """'90s', '20m', '1.5h', '2d' -> seconds."""
+    return float(time[:-1]) * UNITS[time[-1]]
 
 
 def _as_names(value: Any) -> Any:

@@ -5,8 +5,9 @@ Shape letters: C configurations, N validated rows, U units (groups, or rows), B 
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from scipy.optimize import brentq
@@ -15,6 +16,7 @@ from scipy.special import stdtrit
 from tune_digits.stats.noise import Noise
 from tune_digits.stats.outcomes import Outcomes, row_covariance, tabulate
 
+Name = TypeVar("Name", bound=Hashable)
 CONTENTION = 3.0  # standard errors of a difference
 
 
@@ -121,15 +123,35 @@ class Candidates:
     freedom: float
 
 
+def adjusted_means(scores: Mapping[Name, Mapping[tuple[int, int], float]]) -> dict[Name, float]:
+    """Mean score of each configuration, its scores given by fold and seed, as if all had been trained on all of them.
+
+    The effects of fold and seed are removed by least squares; where nothing is missing these are the plain means. A
+    configuration that shares no fold and seed with others, directly or through others, is compared by chance alone.
+
+    >>> adjusted_means({"a": {(0, 0): 0.8, (1, 0): 0.6}, "b": {(0, 0): 0.9}})
+    {'a': 0.7, 'b': 0.8}
+    """
+    flat = [(name, cell, score) for name, own in scores.items() for cell, score in own.items()]
+    names = list(dict.fromkeys(name for name, _, _ in flat))
+    fit = _fit([name for name, _, _ in flat], [cell for _, cell, _ in flat])
+    values = fit @ np.array([score for _, _, score in flat])
+    return dict(zip(names, np.round(values, 12).tolist(), strict=True))
+
+
+def _fit(configurations: Sequence[Hashable], cells: Sequence[tuple[int, int]]) -> np.ndarray:
+    """The matrix (C, T) that makes adjusted means of scores; configurations in the order in which they first occur."""
+    names = list(dict.fromkeys(configurations))
+    own = np.array([[c == name for name in names] for c in configurations], np.float64)
+    where = np.array([[c == cell for cell in dict.fromkeys(cells)] for c in cells], np.float64)
+    return np.asarray(np.linalg.pinv(np.hstack([own, where - 1 / where.shape[1]]))[: len(names)])
+
+
 def candidates(outcomes: Outcomes, groups: np.ndarray | None, noise: Noise) -> Candidates:
-    """Means that can be compared: where not all configurations were trained on all folds and seeds, the effects of fold
-    and seed are removed by least squares. With all of them these are the plain means."""
+    """Means that can be compared, as `adjusted_means` makes them."""
     table = tabulate(outcomes, groups)
     names = list(dict.fromkeys(table.configurations))
-    cells = list(zip(table.folds.tolist(), table.seeds.tolist(), strict=True))
-    own = np.array([[c == name for name in names] for c in table.configurations], np.float64)
-    where = np.array([[c == cell for cell in dict.fromkeys(cells)] for c in cells], np.float64)
-    fit = np.linalg.pinv(np.hstack([own, where - 1 / where.shape[1]]))[: len(names)]
+    fit = _fit(table.configurations, list(zip(table.folds.tolist(), table.seeds.tolist(), strict=True)))
     count = len(names)
     rows = fit @ row_covariance(table) @ fit.T
     centring = np.eye(count) - 1 / count

@@ -23,7 +23,7 @@ from tune_digits.screen import Progress, Screen
 from tune_digits.stats.compare import LEVEL, POWERFUL, Comparison, compare, paired_t
 from tune_digits.stats.noise import training_noise
 from tune_digits.stats.ranks import holm
-from tune_digits.tune.confirm import ConfirmData, FoldJob, confirm_folds
+from tune_digits.tune.fold_jobs import ConfirmData, FoldJob, confirm_folds
 from tune_digits.tune.fusing import plan_fusing
 from tune_digits.tune.given_files import by_content
 from tune_digits.tune.leaderboard import Judges, mean_and_error

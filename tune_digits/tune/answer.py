@@ -14,7 +14,7 @@ from tune_digits.runs import FoldResult, Run, TrialRecord
 from tune_digits.stats.choose import PRIOR, Facts, Role, choose
 from tune_digits.stats.compare import paired_t
 from tune_digits.stats.noise import training_noise
-from tune_digits.stats.selection import corrected_score
+from tune_digits.stats.selection import adjusted_means, corrected_score
 from tune_digits.tune.leaderboard import Judges
 
 
@@ -50,7 +50,7 @@ def find_answer(
     for result in sorted(results, key=lambda r: (r.fold, r.seed)):
         by_trial[result.trial].append(result)
     confirmed = {r.number: r for r in records if r.number in by_trial}
-    means = {trial: float(np.mean([r.score for r in by_trial[trial]])) for trial in confirmed}
+    means = adjusted_means({t: {(r.fold, r.seed): r.score for r in by_trial[t]} for t in confirmed})
     outcomes = judges.outcomes([r for trial in confirmed for r in by_trial[trial]])
     if outcomes is None:
         return _by_mean(by_trial, means)

@@ -18,6 +18,7 @@ from tune_digits.stats.compare import Comparison, compare, paired_t
 from tune_digits.stats.contributions import NotASum, contributions, image_weights
 from tune_digits.stats.noise import training_noise
 from tune_digits.stats.outcomes import Training
+from tune_digits.stats.selection import adjusted_means
 from tune_digits.stats.worst import worst_tenth
 
 
@@ -104,6 +105,7 @@ def leaderboard(
 ) -> pd.DataFrame:
     """One row per confirmed trial, best confirmed mean first.
 
+    confirmed: the mean over folds and seeds, whose effects are removed where not all trials have all of them.
     gain, its standard error, 95 % interval and verdict are against the baseline, paired by fold, seed and image: what
     both share cancels out. Where the metric is no sum over images, and without `judges`, they are those of Student's
     t-test over folds and seeds. more_trainings: how many more of each of the two would tell a gain of that size.
@@ -115,6 +117,7 @@ def leaderboard(
     outcomes = judges.outcomes([r for own in by_trial.values() for r in own.values()]) if judges else None
     noise = None if outcomes is None or judges is None else training_noise(outcomes, judges.groups)
     baseline = next((r.number for r in confirmed if r.role == "baseline"), None)
+    means = adjusted_means({r.number: {k: f.score for k, f in by_trial[r.number].items()} for r in confirmed})
 
     def gain_of(trial: int) -> Comparison | None:
         if baseline is None or trial == baseline or not by_trial[trial].keys() & by_trial[baseline].keys():
@@ -129,7 +132,7 @@ def leaderboard(
     rows = []
     for record in confirmed:
         own = by_trial[record.number]
-        mean, error = mean_and_error([r.score for r in own.values()])
+        _, error = mean_and_error([r.score for r in own.values()])
         gain = gain_of(record.number)
         outside = [s for r in own.values() for s in r.holdout_scores.values()]
         worst = (
@@ -141,8 +144,9 @@ def leaderboard(
             {
                 "trial": record.number,
                 "role": record.role,
-                "confirmed": mean,
+                "confirmed": means[record.number],
                 "confirmed_se": error,
+                "trainings": len(own),
                 "folds": len({fold for fold, _ in own}),
                 "seeds": len({seed for _, seed in own}),
                 "gain": math.nan if gain is None else gain.difference,
