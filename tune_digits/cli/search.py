@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tune_digits.screen import Screen
     from tune_digits.study import Study
     from tune_digits.tune.prepare import Prepared
+    from tune_digits.tune.reuse import Known
 
 # flag -> the key of the study that it sets
 FLAGS = {
@@ -113,6 +114,14 @@ def make_parser(defaults: Mapping[str, str] | None = None) -> argparse.ArgumentP
         help="go on with an interrupted run (no folder named: with runs/latest)",
     )
     add(
+        "--reuse",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="RUN",
+        help="take confirming trainings of equal configurations, folds and seeds from this run's records",
+    )
+    add(
         "--smoke",
         action="store_true",
         help="try all phases on very little: 200 rows, 2 trials, 1 epoch, 2 folds; other flags win over it",
@@ -178,6 +187,9 @@ def search(args: argparse.Namespace) -> int:
     prepared = prepare(study, run, args, screen)
 
     from tune_digits import runs
+    from tune_digits.tune.reuse import known_trainings
+
+    known = known_trainings([runs.open_run(path) for path in args.reuse], study, prepared.made_from)
 
     if run is None:
         facts = {"command": called(), "seed": study.search.seed, **prepared.facts}
@@ -186,7 +198,7 @@ def search(args: argparse.Namespace) -> int:
         runs.point_latest(RUNS, run.path)
     screen.say(f"run folder: {run.path}   (tensorboard --logdir {run.path})")
     with if_stopped(screen.say, again(run, args)):
-        search_and_confirm(study, run, prepared, screen)
+        search_and_confirm(study, run, prepared, known, screen)
     screen.say(f"\nleaderboard: {run.leaderboard}")
     # a study that names its members needs no number of them
     top = "" if study.ensemble.members is not None else f" --top {study.ensemble.top}"
@@ -273,7 +285,7 @@ def prepare(study: Study, run: Run | None, args: argparse.Namespace, screen: Scr
     return Prepared(task, data, folds, fingerprints, facts, executor)
 
 
-def search_and_confirm(study: Study, run: Run, prepared: Prepared, screen: Screen) -> None:
+def search_and_confirm(study: Study, run: Run, prepared: Prepared, known: Known, screen: Screen) -> None:
     from tune_digits.cli.summary import print_board
     from tune_digits.tune.answer import in_words, read_answer
     from tune_digits.tune.confirm import run_confirm
@@ -281,7 +293,7 @@ def search_and_confirm(study: Study, run: Run, prepared: Prepared, screen: Scree
 
     data, folds, made_from, executor = prepared.data, prepared.folds, prepared.made_from, prepared.executor
     records = run_search(study, run, data, folds[study.search.fold], made_from, executor, screen)
-    board = run_confirm(study, run, prepared.task, data, folds, records, made_from, executor, screen)
+    board = run_confirm(study, run, prepared.task, data, folds, records, made_from, executor, screen, known)
     print_board(board, screen)
     for line in in_words(read_answer(run)):
         screen.say(line)
@@ -293,6 +305,8 @@ def again(run: Run, args: argparse.Namespace) -> str:
     for flag in ("address", *(RESUMABLE if args.resume is not None else ())):
         if getattr(args, flag) is not None:
             words += [flag_of(flag), str(getattr(args, flag))]
+    for path in args.reuse:
+        words += ["--reuse", str(path)]
     for item in args.set if args.resume is not None else ():
         words += ["--set", item]
     return shlex.join(words)
