@@ -15,13 +15,13 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from tune_digits.api import places
 from tune_digits.errors import UserError
 
 if TYPE_CHECKING:
     from tune_digits.study import Study
 
-RUNS = Path("runs")
-CACHE = RUNS / ".cache"
+RUNS, CACHE = places.RUNS, places.CACHE
 # flag -> the key of the study that it sets; see `add_resources`
 RESOURCES = {
     flag: f"resources.{flag}" for flag in ("max_concurrent", "cpus_per_trial", "gpus_per_trial", "executor")

@@ -142,7 +142,7 @@ def ensemble(args: argparse.Namespace) -> int:
         overrides["ensemble.members"] = None
     study = load_study(run.study_file, overrides, origins_of(args, FLAGS))
 
-    from tune_digits.cli.summary import print_report
+    from tune_digits.api.summary import print_report
     from tune_digits.data.load import load_task
     from tune_digits.ensemble.build import build_ensemble
     from tune_digits.execute.start import start_executor
