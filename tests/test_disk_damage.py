@@ -96,7 +96,7 @@ def test_a_full_disk_is_said_and_leaves_what_was_there(tmp_path: Path, write: Wr
     path = tmp_path / "file"
     write(path)
     before = read(path)
-    with files_of_at_most(50), pytest.raises(StorageError, match="the disk is full .* Make space"):
+    with files_of_at_most(50), pytest.raises(StorageError, match=r"the disk is full .* Make space"):
         write(path)
     assert read(path) == before
     assert list(tmp_path.iterdir()) == [path]

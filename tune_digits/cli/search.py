@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -167,18 +168,23 @@ def search(args: argparse.Namespace) -> int:
         return 0
     if study.data.path is None:
         screen.say("data: none given, so scikit-learn's bundled digits (--data PATH for your own)")
-    prepared = prepare(study, run, args, screen)
 
     from tune_digits import runs
+    from tune_digits.run_lock import hold
 
-    if run is None:
-        facts = {"command": called(), "seed": study.search.seed, **prepared.facts}
-        run = runs.create_run(RUNS, study.name, study.to_yaml(), facts, args.run_dir)
-    else:
-        runs.point_latest(RUNS, run.path)
-    screen.say(f"run folder: {run.path}   (tensorboard --logdir {run.path})")
-    with if_stopped(screen.say, again(run, args)):
-        search_and_confirm(study, run, prepared, screen)
+    with ExitStack() as held:
+        if run is not None:
+            held.enter_context(hold(run.path, called(), screen.warn))
+        prepared = prepare(study, run, args, screen)
+        if run is None:
+            facts = {"command": called(), "seed": study.search.seed, **prepared.facts}
+            run = runs.create_run(RUNS, study.name, study.to_yaml(), facts, args.run_dir)
+            held.enter_context(hold(run.path, called(), screen.warn))
+        else:
+            runs.point_latest(RUNS, run.path)
+        screen.say(f"run folder: {run.path}   (tensorboard --logdir {run.path})")
+        with if_stopped(screen.say, again(run, args)):
+            search_and_confirm(study, run, prepared, screen)
     screen.say(f"\nleaderboard: {run.leaderboard}")
     # a study that names its members needs no number of them
     top = "" if study.ensemble.members is not None else f" --top {study.ensemble.top}"

@@ -19,6 +19,7 @@ from tune_digits.data.fingerprint import row_hashes
 from tune_digits.data.folds.limits import at_most
 from tune_digits.data.folds.split import Fold
 from tune_digits.disk import replacing
+from tune_digits.errors import StorageError
 from tune_digits.execute.executor import Executor, Stored
 from tune_digits.execute.slots import Slots
 from tune_digits.learn.metrics import metric_of
@@ -214,6 +215,8 @@ def run_confirm(
         with screen.watch(progress):
             for group, results in executor.run_jobs(confirm_folds, groups, shared):
                 progress.done += len(group)
+                if isinstance(results, StorageError):
+                    raise results
                 if isinstance(results, Exception):
                     for job in group:
                         screen.warn(f"trial {job.trial}, fold {job.fold}, seed {job.seed} failed: {results}")
