@@ -27,7 +27,6 @@ import csv
 import json
 import os
 import time
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -36,15 +35,30 @@ from typing import Any, Literal
 import numpy as np
 
 from tune_digits.config import TrialConfig
-from tune_digits.disk import read_json, replacing, write_json, write_text
+from tune_digits.disk import (
+    make_folder,
+    read_arrays,
+    read_json,
+    sealed,
+    storage_error,
+    unsealed,
+    write_arrays,
+    write_json,
+    write_text,
+)
 from tune_digits.errors import RunError
 from tune_digits.machine import environment
 
-FORMAT = 2
+FORMAT = 3
 State = Literal["running", "finished", "ended", "pruned", "failed"]
 # finished: trained all epochs; ended: stopped by its own rule (early stopping, or a loss that was no longer finite);
 # pruned: stopped by the scheduler; failed: raised an error
 OVER: tuple[State, ...] = ("finished", "ended", "pruned", "failed")
+# what the file of a confirming training holds
+FOLD_ARRAYS = (
+    *("valid_idx", "valid_proba", "numbers", "figures", "fingerprints"),
+    *("holdouts", "holdout_scores", "reused_from"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,28 +168,36 @@ class Run:
 
     def append_epoch(self, number: int, report: Mapping[str, Any]) -> None:
         path = self.trial_folder(number) / "epochs.jsonl"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b") as file:
-            whole = file.seek(0, os.SEEK_END)
-            file.seek(0)
-            # a crash may have cut the last line short: the next must not stand behind it
-            whole = file.read(whole).rfind(b"\n") + 1
-            file.truncate(whole)
-            file.write((json.dumps(report) + "\n").encode())
+        make_folder(path.parent)
+        try:
+            with path.open("a+b") as file:
+                whole = file.seek(0, os.SEEK_END)
+                file.seek(0)
+                # a crash or a full disk may have cut the last line short: the next must not stand behind it
+                whole = file.read(whole).rfind(b"\n") + 1
+                file.truncate(whole)
+                file.write((json.dumps(sealed(report)) + "\n").encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise storage_error(error, path) or error from None
 
     def epochs(self, number: int) -> list[dict[str, Any]]:
-        """The recorded epochs of a trial, each once, in order. A last line cut short by a crash is left out."""
+        """The recorded epochs of a trial, each once, in order. A last line cut short by a crash is left out.
+
+        Raises RunError, naming file and line, where a line is damaged.
+        """
         path = self.trial_folder(number) / "epochs.jsonl"
         by_epoch: dict[int, dict[str, Any]] = {}
-        lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
         for i, line in enumerate(lines):
             if line:
                 try:
-                    report = json.loads(line)
-                except ValueError:
+                    report = unsealed(line)
+                except ValueError as error:
                     if i == len(lines) - 1:
                         break
-                    raise RunError(f"{path}: line {i + 1} is damaged") from None
+                    raise RunError(f"{path}: line {i + 1} is damaged ({error})") from None
                 by_epoch[report["epoch"]] = report
         return [by_epoch[e] for e in sorted(by_epoch)]
 
@@ -196,8 +218,7 @@ class Run:
 
         trained_rows: hashes uint64 of the images that the networks behind them were trained on.
         """
-        with replacing(self.out_of_fold) as temporary, temporary.open("wb") as f:
-            np.savez_compressed(f, proba=proba, trained_rows=trained_rows)
+        write_arrays(self.out_of_fold, proba=proba, trained_rows=trained_rows)
 
     def best_confirmed(self) -> int | None:
         """The number of the trial that leads the leaderboard; None where there is no leaderboard yet."""
@@ -264,43 +285,41 @@ def _read_trial(path: Path) -> TrialRecord:
 
 
 def _write_fold(path: Path, result: FoldResult) -> None:
-    with replacing(path) as temporary, temporary.open("wb") as f:
-        np.savez_compressed(
-            f,
-            valid_idx=result.valid_idx,
-            valid_proba=result.valid_proba.astype(np.float32),
-            numbers=np.array([result.trial, result.fold, result.seed]),
-            figures=np.array([result.score, result.seconds]),
-            fingerprints=np.array([result.fingerprints.data, result.fingerprints.folds]),
-            holdouts=np.array(list(result.holdout_scores), dtype=str),
-            holdout_scores=np.array(list(result.holdout_scores.values()), dtype=float),
-            reused_from=np.array(result.reused_from),
-        )
+    write_arrays(
+        path,
+        valid_idx=result.valid_idx,
+        valid_proba=result.valid_proba.astype(np.float32),
+        numbers=np.array([result.trial, result.fold, result.seed]),
+        figures=np.array([result.score, result.seconds]),
+        fingerprints=np.array([result.fingerprints.data, result.fingerprints.folds]),
+        holdouts=np.array(list(result.holdout_scores), dtype=str),
+        holdout_scores=np.array(list(result.holdout_scores.values()), dtype=float),
+        reused_from=np.array(result.reused_from),
+    )
 
 
 def _read_fold(path: Path) -> FoldResult:
+    remedy = "delete it to train that fold again"
+    z = read_arrays(path, FOLD_ARRAYS, remedy)
     try:
-        # opened here: NumPy leaves a damaged archive open
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as z:
-            trial, fold, seed = (int(n) for n in z["numbers"])
-            score, seconds = (float(n) for n in z["figures"])
-            holdouts = dict(zip(map(str, z["holdouts"]), map(float, z["holdout_scores"]), strict=True))
-            made_from = Fingerprints(*map(str, z["fingerprints"]))
-            reused = str(z["reused_from"]) if "reused_from" in z else ""
-            return FoldResult(
-                trial,
-                fold,
-                seed,
-                z["valid_idx"],
-                z["valid_proba"],
-                score,
-                seconds,
-                made_from,
-                holdouts,
-                reused,
-            )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise RunError(f"{path}: damaged ({error}); delete it to train that fold again") from None
+        trial, fold, seed = (int(n) for n in z["numbers"])
+        score, seconds = (float(n) for n in z["figures"])
+        holdouts = dict(zip(map(str, z["holdouts"]), map(float, z["holdout_scores"]), strict=True))
+        made_from = Fingerprints(*map(str, z["fingerprints"]))
+        return FoldResult(
+            trial,
+            fold,
+            seed,
+            z["valid_idx"],
+            z["valid_proba"],
+            score,
+            seconds,
+            made_from,
+            holdouts,
+            str(z["reused_from"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: damaged ({error}); {remedy}") from None
 
 
 def create_run(

@@ -18,6 +18,7 @@ from tune_digits.data.dataset import Dataset, Task
 from tune_digits.data.fingerprint import row_hashes
 from tune_digits.data.folds.split import Fold
 from tune_digits.disk import replacing
+from tune_digits.errors import StorageError
 from tune_digits.execute.executor import Executor, Stored
 from tune_digits.runs import Fingerprints, Run, TrialRecord
 from tune_digits.screen import Progress, Screen
@@ -165,6 +166,8 @@ class Trainer:
         with self.screen.watch(progress):
             for group, results in self.executor.run_jobs(confirm_folds, groups, self.shared):
                 progress.done += len(group)
+                if isinstance(results, StorageError):
+                    raise results
                 if isinstance(results, Exception):
                     for job in group:
                         self.screen.warn(
