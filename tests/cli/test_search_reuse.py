@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from commands import Covered, facts, folds, run, search, write_study
+from commands import Covered, folds, run, search, write_study
 
 from tune_digits.disk import write_json
 from tune_digits.errors import RunError
@@ -127,7 +127,7 @@ def test_a_run_of_something_else_is_refused(here: Path, flags: tuple[Any, ...], 
 
 def test_other_training_code_and_changed_files_are_refused(here: Path) -> None:
     first = run()
-    study, known = load_study(first / "study.yaml"), facts(first)
+    study, known = load_study(first / "study.yaml"), Run(first).facts()
     made = Fingerprints(known["data"]["fingerprint"], known["folds"])
     there = known_trainings([Run(first)], study, made)
     config = Run(first).trials()[0].config
