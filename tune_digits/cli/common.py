@@ -98,7 +98,7 @@ def run_command(main: Callable[[argparse.Namespace], int], args: argparse.Namesp
             traceback.print_exc()
         # the library does not know how it was called
         message = re.sub(
-            r"tune-digits (search|ablate|ensemble|predict)", lambda found: command(found[1]), str(error)
+            r"tune-digits (search|ablate|ensemble|predict|report)", lambda found: command(found[1]), str(error)
         )
         print(f"error: {message}", file=sys.stderr)
         return 2

@@ -67,7 +67,9 @@ def confusion_matrix(counts: np.ndarray, names: Sequence[str]) -> Figure:
             if part[i, j] == 0:
                 continue
             # a single mistake must be seen too
-            shade = float(fraction[i, j]) * 0.75 if i == j else 0.15 + 0.85 * min(float(fraction[i, j]) * 5, 1.0)
+            shade = (
+                float(fraction[i, j]) * 0.75 if i == j else 0.15 + 0.85 * min(float(fraction[i, j]) * 5, 1.0)
+            )
             colour = BLUE if i == j else ORANGE
             ax.add_patch(Rectangle((j - 0.48, i - 0.48), 0.96, 0.96, color=colour, alpha=shade, linewidth=0))
             if count <= 20:
@@ -98,12 +100,20 @@ def reliability(table: pd.DataFrame) -> Figure:
     low = np.where(hits > 0, betaincinv(np.maximum(hits, 1), misses + 1, 0.025), 0)
     high = np.where(misses > 0, betaincinv(hits + 1, np.maximum(misses, 1), 0.975), 1)
     error = [table["accuracy"] - low, high - table["accuracy"]]
-    ax.errorbar(table["confidence"], table["accuracy"], np.maximum(error, 0), fmt="o", color=BLUE, elinewidth=1)
+    ax.errorbar(
+        table["confidence"], table["accuracy"], np.maximum(error, 0), fmt="o", color=BLUE, elinewidth=1
+    )
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1.02)
     ax.set_ylabel("accuracy")
     below.bar(
-        table["low"], table["images"], table["high"] - table["low"], align="edge", color=BLUE, alpha=0.5, linewidth=0
+        table["low"],
+        table["images"],
+        table["high"] - table["low"],
+        align="edge",
+        color=BLUE,
+        alpha=0.5,
+        linewidth=0,
     )
     below.set_yscale("log")
     below.set_ylim(0.7, None)

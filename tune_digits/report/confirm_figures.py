@@ -8,7 +8,19 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tune_digits.report.style import BLUE, FAINT, GREEN, ORANGE, RED, TEXT, new_figure, score_scale, short, styled
+from tune_digits.report.style import (
+    BLUE,
+    FAINT,
+    GREEN,
+    ORANGE,
+    RED,
+    TEXT,
+    few_ticks,
+    new_figure,
+    score_scale,
+    short,
+    styled,
+)
 
 VERDICTS = {"better": GREEN, "worse": RED, "helps": GREEN, "hurts": RED}
 
@@ -32,14 +44,17 @@ def gains(names: Sequence[str], table: pd.DataFrame, label: str) -> Figure:
     ):
         y, colour = len(names) - 1 - place, VERDICTS.get(verdict, FAINT)
         if np.isfinite(value):
-            least, most = np.clip(least, edges[0] - pad, edges[1] + pad), np.clip(most, edges[0] - pad, edges[1] + pad)
+            least, most = (
+                np.clip(least, edges[0] - pad, edges[1] + pad),
+                np.clip(most, edges[0] - pad, edges[1] + pad),
+            )
             ax.plot([least, most], [y, y], color=colour, linewidth=2, solid_capstyle="butt")
             ax.plot([value], [y], "o", color=colour, markersize=5)
     ax.axvline(0, color=TEXT, linewidth=0.8)
     ax.set_xlim(*edges)
     ax.set_ylim(-0.6, len(names) - 0.4)
     ax.set_yticks(range(len(names))[::-1], [short(name, 34) for name in names])
-    ax.xaxis.get_major_locator().set_params(nbins=5)
+    few_ticks(ax.xaxis, 5)
     ax.xaxis.set_major_formatter(lambda value, _: "0" if value == 0 else f"{value:+.4g}")
     ax.set_xlabel(label)
     return figure
@@ -57,7 +72,8 @@ def search_against_confirmed(board: pd.DataFrame, metric: str) -> Figure:
     score_scale(ax, "x", np.minimum(seen, 1))
     score_scale(ax, "y", np.minimum(seen, 1))
     ax.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=(0, (3, 2)), scalex=False, scaley=False)
-    for role, colour, label in (("search", BLUE, "searched"), ("start", GREEN, "start point"), ("baseline", ORANGE, "baseline")):
+    roles = (("search", BLUE, "searched"), ("start", GREEN, "start point"), ("baseline", ORANGE, "baseline"))
+    for role, colour, label in roles:
         own = (known["role"] == role).to_numpy()
         if own.any():
             ax.errorbar(x[own], y[own], error[own], fmt="o", color=colour, label=label, elinewidth=1)

@@ -12,16 +12,12 @@ import numpy as np
 import pandas as pd
 
 from tune_digits.report.material import Material
-from tune_digits.runs import OVER, TrialRecord
+from tune_digits.runs import OVER
 from tune_digits.screen import clock
-from tune_digits.space.tree import flatten
 from tune_digits.stats.ranks import spearman_interval
 from tune_digits.tune.search import rank
 
 MANY_TRAININGS = 1000  # more of them are no advice
-MOST_PARTS = 300  # trials that get a part of their own; of more, the confirmed, the failed and the best ones
-MOST_FAILED = 50
-LONGEST = 2000  # letters of an error message
 
 Command = Callable[[str], str]
 
@@ -36,10 +32,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """The answer. figures: (name, value) of the few numbers that matter; why, helped, unknown: sentences."""
+    """The answer. figures: (name, value, its interval or '') of the few numbers that matter; why, helped, unknown:
+    sentences."""
 
     title: str
-    figures: tuple[tuple[str, str], ...]
+    figures: tuple[tuple[str, str, str], ...]
     why: tuple[str, ...]
     helped: tuple[str, ...]
     unknown: tuple[str, ...]
@@ -54,21 +51,17 @@ def headline(m: Material, command: Command) -> Headline:
     answer, metric = m.answer, m.metric
     figures = []
     if answer.corrected is not None and answer.low is not None and answer.high is not None:
-        figures.append(
-            (
-                f"{metric}, corrected for the choice",
-                f"{answer.corrected:.4f} ({answer.low:.4f} to {answer.high:.4f})",
-            )
-        )
-    figures.append((f"{metric} as measured", f"{answer.measured:.4f}"))
-    figures.append(("configurations confirmed", str(answer.among)))
+        interval = between(answer.low, answer.high)
+        figures.append((f"{metric}, corrected for the choice", f"{answer.corrected:.4f}", interval))
+    figures.append((f"{metric} as measured", f"{answer.measured:.4f}", ""))
+    figures.append(("configurations confirmed", str(answer.among), ""))
     test = _test_score(m)
     if test is not None:
-        figures.append((f"{metric} of the ensemble on the labelled test images", f"{test:.4f}"))
+        figures.append((f"{metric} of the ensemble on the labelled test images", f"{test:.4f}", ""))
     if m.final:
         last = m.final[-1]
-        interval = "" if last["low"] is None else f" ({last['low']:.4f} to {last['high']:.4f})"
-        figures.append((f"{metric} of the ensemble on the untouched rows", f"{last['score']:.4f}{interval}"))
+        interval = "" if last["low"] is None else between(last["low"], last["high"])
+        figures.append((f"{metric} of the ensemble on the untouched rows", f"{last['score']:.4f}", interval))
     role = m.by_number[answer.trial].role
     named = {"baseline": ", the baseline", "start": ", a start point"}.get(role, "")
     return Headline(
@@ -83,15 +76,19 @@ def headline(m: Material, command: Command) -> Headline:
 
 def _unfinished(m: Material, command: Command, over: int, wanted: int) -> Headline:
     ranked = rank(m.records)
-    figures = [("trials over", f"{over} of {wanted}"), ("confirming trainings", str(len(m.results)))]
+    figures = [("trials over", f"{over} of {wanted}", ""), ("confirming trainings", str(len(m.results)), "")]
     why = ["The search has not been confirmed yet. The score of one fold is no reason to choose: the best of many "
            "looks better than it is."]  # fmt: skip
     if ranked:
         best = ranked[0]
-        figures.append((f"best {m.metric} on one fold", f"{best.score:.4f} (trial {best.number})"))
+        figures.append((f"best {m.metric} on one fold", f"{best.score:.4f}", f"trial {best.number}"))
     resume = f"{command('search')} --resume {shlex.quote(str(m.run.path))}"
     steps = (Step("If the search is not running any more, go on with it:", resume),)
     return Headline("Nothing to send in yet", tuple(figures), tuple(why), (), (), steps)
+
+
+def between(low: float, high: float) -> str:
+    return f"95 % interval {low:.4f} to {high:.4f}"
 
 
 def sentence(words: str) -> str:
@@ -113,6 +110,11 @@ def gain_in_words(row: Mapping[Any, Any]) -> str:
     if not math.isfinite(row["gain_low"]):
         return f"{row['gain']:+.4f} (no interval: too few trainings)"
     return f"{row['gain']:+.4f} ({row['gain_low']:+.4f} to {row['gain_high']:+.4f})"
+
+
+def plus_minus(mean: float, error: float) -> str:
+    """A mean with its standard error, where there is one."""
+    return f"{mean:.4f}" if math.isnan(error) else f"{mean:.4f} ± {error:.4f}"
 
 
 def _helped(m: Material) -> list[str]:
@@ -144,7 +146,7 @@ def _unknown(m: Material) -> list[str]:
         said.append(f"Trials {trials} cannot be told from the best score. Any of them may be the best.")
     if m.board is not None:
         rows = m.board[m.board["verdict"] == "cannot tell"]
-        near = rows[rows["more_trainings"] <= MANY_TRAININGS].sort_values("more_trainings")
+        near = rows[rows["more_trainings"] <= MANY_TRAININGS]
         if len(near):
             first = near.to_dict("records")[0]
             said.append(
@@ -162,7 +164,9 @@ def _unknown(m: Material) -> list[str]:
     if m.ablation is not None:
         rows = m.ablation[m.ablation["verdict"] == "cannot tell"]
         if len(rows):
-            said.append(f"It cannot be told whether these tricks help: {', '.join(rows['trick'].astype(str))}.")
+            said.append(
+                f"It cannot be told whether these tricks help: {', '.join(rows['trick'].astype(str))}."
+            )
     return said
 
 
@@ -201,84 +205,6 @@ def _steps(m: Material, command: Command) -> list[Step]:
         words = "Search further, if more trials are worth their time:"
         steps.append(Step(words, f"{command('search')} --resume {folder} --trials {more}"))
     return steps
-
-
-# ── the trials ───────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class TrialPart:
-    """One trial's own part. differences: (key, its value, the baseline's). curve: (epoch, score), finite ones."""
-
-    number: int
-    role: str
-    state: str
-    score: str
-    epochs: int
-    seconds: str
-    gain: str
-    confirmed: str
-    error: str
-    differences: tuple[tuple[str, str, str], ...]
-    curve: tuple[tuple[int, float], ...]
-
-
-def shown(value: Any) -> str:
-    """A value of a configuration, numbers with four digits."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "–" if value is None else str(value)
-
-
-def differences(own: TrialRecord, other: TrialRecord) -> tuple[tuple[str, str, str], ...]:
-    """(key, value in `own`, value in `other`) where the configurations differ; – for a key that one of them lacks."""
-    a, b = flatten(own.config.model_dump(mode="json")), flatten(other.config.model_dump(mode="json"))
-    keys = [key for key in {**a, **b} if a.get(key) != b.get(key)]
-    return tuple((key, shown(a.get(key)), shown(b.get(key))) for key in keys)
-
-
-def with_parts(m: Material) -> list[int]:
-    """The trials that get a part of their own, by number: all, or of many the confirmed, failed and best ones."""
-    if len(m.records) <= MOST_PARTS:
-        return [r.number for r in m.records]
-    failed = [r.number for r in m.records if r.state == "failed"][:MOST_FAILED]
-    baseline = [] if m.baseline is None else [m.baseline.number]
-    first = [*m.confirmed, *baseline, *failed, *(r.number for r in rank(m.records))]
-    return sorted(list(dict.fromkeys(first))[:MOST_PARTS])
-
-
-def trial_parts(m: Material) -> list[TrialPart]:
-    wanted = set(with_parts(m))
-    board = {} if m.board is None else {int(r["trial"]): r for r in m.board.to_dict("records")}
-    curves = {int(str(trial)): own for trial, own in m.curves[m.curves["trial"].isin(wanted)].groupby("trial")}
-    parts = []
-    for record in m.records:
-        if record.number not in wanted:
-            continue
-        row = board.get(record.number)
-        own = curves.get(record.number)
-        curve = [] if own is None else own[np.isfinite(own["score"])][["epoch", "score"]].values.tolist()
-        parts.append(
-            TrialPart(
-                record.number,
-                record.role,
-                record.state,
-                "" if record.score is None else f"{record.score:.4f}",
-                record.epochs,
-                clock(record.seconds),
-                "" if row is None else gain_in_words(row),
-                "" if row is None else plus_minus(row["confirmed"], row["confirmed_se"]),
-                (record.error or "").strip()[-LONGEST:],
-                () if m.baseline is None else differences(record, m.baseline),
-                tuple((int(epoch), float(score)) for epoch, score in curve),
-            )
-        )
-    return parts
-
-
-def plus_minus(mean: float, error: float) -> str:
-    """A mean with its standard error, where there is one."""
-    return f"{mean:.4f}" if math.isnan(error) else f"{mean:.4f} ± {error:.4f}"
 
 
 # ── cost, and how to do it again ─────────────────────────────────────────────────────────────────────

@@ -44,7 +44,7 @@ def class_table(counts: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
     images, answers = counts.sum(1), counts.sum(0)
 
     def over(below: np.ndarray) -> np.ndarray:
-        return np.divide(hits, below, out=np.full(len(hits), np.nan), where=below > 0)
+        return np.asarray(np.divide(hits, below, out=np.full(len(hits), np.nan), where=below > 0))
 
     f1 = np.divide(2 * hits, images + answers, out=np.full(len(hits), np.nan), where=images + answers > 0)
     return pd.DataFrame(
@@ -94,15 +94,22 @@ def class_accuracies(
 
 
 def calibration(proba: np.ndarray, labels: np.ndarray, bins: int = 10) -> pd.DataFrame:
-    """How often answers of a confidence are right: low, high, confidence (mean), accuracy, images; bins that hold images.
+    """How often answers of a confidence are right, in bins: low, high, confidence (mean), accuracy, images.
 
-    proba: float (N, K); labels: int64 (N,). The bins are of equal width over [0, 1] (Guo et al. 2017, arXiv:1706.04599).
+    proba: float (N, K); labels: int64 (N,). The bins are of equal width over [0, 1], those without an image left out
+    (Guo et al. 2017, arXiv:1706.04599).
     """
     confidence = proba.max(1)
     right = proba.argmax(1) == labels
     place = np.minimum((confidence * bins).astype(int), bins - 1)
     rows = [
-        (b / bins, (b + 1) / bins, confidence[place == b].mean(), right[place == b].mean(), (place == b).sum())
+        (
+            b / bins,
+            (b + 1) / bins,
+            confidence[place == b].mean(),
+            right[place == b].mean(),
+            (place == b).sum(),
+        )
         for b in range(bins)
         if (place == b).any()
     ]

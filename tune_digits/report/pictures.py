@@ -93,5 +93,7 @@ def augmentation_rows(
     rows = [("original", [data_uri(image) for image in images])]
     for name, config in configs.items():
         for seed in range(draws):
-            rows.append((name if seed == 0 else "", [data_uri(image) for image in augmented(images, config, seed)]))
+            rows.append(
+                (name if seed == 0 else "", [data_uri(image) for image in augmented(images, config, seed)])
+            )
     return rows

@@ -19,6 +19,8 @@ from tune_digits.report.style import (
     SIZE,
     TEXT,
     VIOLET,
+    few_ticks,
+    log_ticks,
     new_figure,
     score_scale,
     short,
@@ -66,7 +68,7 @@ def history(trials: pd.DataFrame, metric: str) -> Figure:
         )
     ax.set_xlabel("trial")
     ax.set_ylabel(f"{metric} on one fold")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    few_ticks(ax.xaxis, whole=True)
     figure.legend(loc="outside upper left", ncols=3, columnspacing=1.2, handletextpad=0.4)
     return figure
 
@@ -96,8 +98,8 @@ def survivors(trials: pd.DataFrame, epochs: int, rungs: Sequence[int]) -> Figure
     ax.set_xlim(0.5, epochs + 0.5)
     ax.set_xlabel("epoch")
     ax.set_ylabel("trials that trained it")
-    ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.yaxis.get_major_locator().set_params(integer=True)
+    few_ticks(ax.xaxis, whole=True)
+    few_ticks(ax.yaxis, whole=True)
     figure.legend(loc="outside upper left", ncols=2, columnspacing=1.2, handletextpad=0.4)
     return figure
 
@@ -118,7 +120,13 @@ def learning_curves(
             colour = FAINT if trial in pruned else BLUE
             marker = "." if len(own) == 1 else None
             ax.plot(
-                own["epoch"], own[value], color=colour, alpha=alpha, linewidth=0.9, marker=marker, rasterized=many
+                own["epoch"],
+                own[value],
+                color=colour,
+                alpha=alpha,
+                linewidth=0.9,
+                marker=marker,
+                rasterized=many,
             )
     for (trial, name), colour in zip(list(named.items())[: len(BRIGHT)], BRIGHT, strict=False):
         if trial in groups:
@@ -139,7 +147,7 @@ def learning_curves(
         ax.plot([], [], color=FAINT, alpha=0.6, linewidth=0.9, label="stopped by the scheduler")
     ax.set_xlabel("epoch")
     ax.set_ylabel(label)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    few_ticks(ax.xaxis, whole=True)
     figure.legend(loc="outside upper left", ncols=3, columnspacing=1.2, handletextpad=0.4)
     return figure
 
@@ -161,18 +169,18 @@ def parallel(trials: pd.DataFrame, axes: Sequence[KeyAxis], metric: str) -> Figu
         best = place >= len(lines) - top
         _broken(ax, x, line, ORANGE if best else FAINT, 0.9 if best else alpha, 1.3 if best else 0.8, many)
     for place, axis in enumerate(axes):
-        ax.axvline(place, color=FAINT, linewidth=0.8)
+        ax.plot([place, place], [0, 1], color=FAINT, linewidth=0.8)
         ends = (axis.labels[0], axis.labels[-1]) if axis.labels else (f"{axis.low:.3g}", f"{axis.high:.3g}")
         for height, end, align in ((-0.03, ends[0], "top"), (1.03, ends[1], "bottom")):
             ax.text(place, height, short(end, 12), ha="center", va=align, fontsize=SIZE - 1)
         for height, label in enumerate(axis.labels[1:-1], 1):
             ax.text(place + 0.03, height / axis.high, short(label, 12), fontsize=SIZE - 1, va="center")
     last = len(axes)
-    ax.axvline(last, color=FAINT, linewidth=0.8)
+    ax.plot([last, last], [0, 1], color=FAINT, linewidth=0.8)
     if len(score):
         ax.text(last, -0.03, f"{score[0]:.4g}", ha="center", va="top", fontsize=SIZE - 1)
         ax.text(last, 1.03, f"{score[-1]:.4g}", ha="center", va="bottom", fontsize=SIZE - 1)
-    names = [short(_lines(axis.key), 26) for axis in axes]
+    names = [_lines(axis.key) for axis in axes]
     ax.set_xticks(x, [*names, f"{metric}\n(by rank)"])
     ax.tick_params("x", length=0, pad=16)
     ax.set_yticks([])
@@ -184,9 +192,15 @@ def parallel(trials: pd.DataFrame, axes: Sequence[KeyAxis], metric: str) -> Figu
 
 
 def _lines(key: str) -> str:
-    """A dotted key over two lines: the part, and what is after it."""
+    """A dotted key over several lines: the part, and what is after it, broken at underscores."""
     part, _, name = key.partition(".")
-    return f"{part}\n{name}" if name else part
+    lines: list[str] = []
+    for word in name.replace("_", "_ ").split():
+        if lines and len(lines[-1]) + len(word) <= 11:
+            lines[-1] += word
+        else:
+            lines.append(word)
+    return "\n".join(short(line, 12) for line in (part, *lines))
 
 
 def _rank_fractions(score: np.ndarray) -> np.ndarray:
@@ -237,8 +251,9 @@ def slices(trials: pd.DataFrame, axes: Sequence[KeyAxis], metric: str) -> Figure
             )
         if axis.log:
             panel.set_xscale("log")
-            panel.xaxis.set_major_formatter(lambda value, _: f"{value:.4g}")
-            panel.xaxis.set_minor_formatter("")
+            ticks = log_ticks(*panel.get_xlim())
+            panel.set_xticks(ticks, [f"{tick:.4g}" for tick in ticks])
+            panel.minorticks_off()
         if axis.labels:
             length = max(6, 26 // len(axis.labels))
             panel.set_xticks(range(len(axis.labels)), [short(label, length) for label in axis.labels])
@@ -246,7 +261,7 @@ def slices(trials: pd.DataFrame, axes: Sequence[KeyAxis], metric: str) -> Figure
             if len(axis.labels) > 4:
                 panel.tick_params("x", rotation=90)
         elif not axis.log:
-            panel.xaxis.get_major_locator().set_params(nbins=4)
+            few_ticks(panel.xaxis, 4)
         panel.set_xlabel(short(axis.key, 34))
         score_scale(panel, "y", _visible(known["score"].to_numpy()))
     for panel in panels[len(axes) :]:

@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -32,7 +33,7 @@ TEXT, FAINT, BLUE, ORANGE, GREEN, RED, VIOLET = COLOURS.values()
 MANY = 300  # marks from which an artist is drawn as an image: as SVG it would take more bytes
 WIDTH = 470  # of an ordinary figure in pixels, so that its text can be read on a telephone
 SIZE = 11  # of text in pixels
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.dpi": 72,  # a pixel of the page is a point of the figure
     "font.size": SIZE,
     "font.family": "DejaVu Sans",
@@ -65,7 +66,7 @@ STYLE = {
 @contextmanager
 def styled() -> Iterator[None]:
     """The look of the project's figures, in a `with` or above a function that draws."""
-    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]  # the stubs list every key as a literal
+    with matplotlib.rc_context(STYLE):
         yield
 
 
@@ -91,7 +92,7 @@ def score_scale(ax: Axes, which: str, values: Sequence[float] | np.ndarray) -> N
     floor = max((1 - high) / 2, 1e-4)  # where the logarithm ends
 
     def stretch(score: np.ndarray) -> np.ndarray:
-        return -np.log10(1 + floor - np.minimum(score, 1.0))
+        return -np.log10(np.maximum(1 + floor - score, 1e-12))
 
     def back(place: np.ndarray) -> np.ndarray:
         return 1 + floor - 10.0**-place
@@ -99,11 +100,11 @@ def score_scale(ax: Axes, which: str, values: Sequence[float] | np.ndarray) -> N
     least, most = stretch(np.array(low)), stretch(np.array(high))
     pad = max(0.06 * float(most - least), 0.01)
     low = max(float(back(least - pad)), 0.0)
-    high = min(float(back(most + pad)), 1.0)
+    high = float(back(most + pad))
     known = [0, 0.2, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 1]
     ticks = [tick for tick in known if low <= tick <= high]
     if len(ticks) < 3:
-        ticks = [t for t in MaxNLocator(5).tick_values(low, high) if low <= t <= high]
+        ticks = [t for t in MaxNLocator(5).tick_values(low, high) if low <= t <= min(high, 1)]
     axis: Axis = ax.xaxis if which == "x" else ax.yaxis
     (ax.set_xscale if which == "x" else ax.set_yscale)("function", functions=(stretch, back))
     if which == "x":
@@ -114,6 +115,22 @@ def score_scale(ax: Axes, which: str, values: Sequence[float] | np.ndarray) -> N
     axis.set_major_locator(FixedLocator(apart))
     axis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:.6g}"))
     axis.set_minor_locator(FixedLocator([]))
+
+
+def few_ticks(axis: Axis, most: int = 8, whole: bool = False) -> None:
+    """At most so many ticks; whole: at whole numbers only."""
+    axis.set_major_locator(MaxNLocator(most, integer=whole))
+
+
+def log_ticks(low: float, high: float, most: int = 5) -> list[float]:
+    """1, 2 and 5 times powers of ten between two positive numbers; fewer of them where they are more than `most`."""
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [step * 10.0**power for power in powers for step in steps]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) <= most:
+            return ticks
+    return ticks[:: -(-len(ticks) // most)]
 
 
 def _apart(ticks: Sequence[float], places: Sequence[float], least: float) -> list[float]:
@@ -130,7 +147,7 @@ def _apart(ticks: Sequence[float], places: Sequence[float], least: float) -> lis
 def svg(figure: Figure, name: str) -> str:
     """The figure as an <svg> element for an HTML page; name: makes the ids in it different from other figures'."""
     buffer = io.StringIO()
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():  # type: ignore[arg-type]  # see above
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the page's font draws them
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
@@ -143,7 +160,9 @@ def svg(figure: Figure, name: str) -> str:
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r"font: ([\d.]+)px[^;\"]*", r"font-size: \1px", text)
     size = 'width="{:.0f}" height="{:.0f}"'.format(*(figure.get_size_inches() * 72))
-    text = re.sub(r"<svg[^>]*?(viewBox=\"[^\"]*\")[^>]*>", rf'<svg {size} \1 aria-hidden="true">', text, count=1)
+    text = re.sub(
+        r"<svg[^>]*?(viewBox=\"[^\"]*\")[^>]*>", rf'<svg {size} \1 aria-hidden="true">', text, count=1
+    )
     text = re.sub(r'\b(d|x|y|transform)="[^"]*"', lambda found: _rounded(found[0]), text)
     text = re.sub(r"\n\s*", "\n", text)
     for colour, value in COLOURS.items():

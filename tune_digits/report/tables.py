@@ -33,7 +33,9 @@ def curves_frame(run: Run, records: Sequence[TrialRecord]) -> pd.DataFrame:
         (r.number, *(report.get(name) for name in names)) for r in records for report in run.epochs(r.number)
     ]
     frame = pd.DataFrame(rows, columns=["trial", *names])
-    return frame.astype({"trial": int, "epoch": int, "score": float, "train_loss": float, "valid_loss": float})
+    return frame.astype(
+        {"trial": int, "epoch": int, "score": float, "train_loss": float, "valid_loss": float}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,9 @@ class KeyAxis:
         places, low, high = self.places(values), self.low, self.high
         if self.log:
             places, low, high = np.log10(places), math.log10(low), math.log10(high)
-        return np.asarray((places - low) / (high - low) if high > low else np.where(np.isnan(places), places, 0.5))
+        return np.asarray(
+            (places - low) / (high - low) if high > low else np.where(np.isnan(places), places, 0.5)
+        )
 
 
 def _missing(value: Any) -> bool:
@@ -84,7 +88,9 @@ def key_axes(space: Space, trials: pd.DataFrame) -> list[KeyAxis]:
             axes.append(KeyAxis(key, any(node.log for node in ranges) and low > 0, (), low, high))
         else:
             numbers = all(map(_is_number, tried))
-            labels = tuple(str(v) for v in sorted(set(tried)) if numbers) or tuple(dict.fromkeys(map(str, tried)))
+            labels = tuple(str(v) for v in sorted(set(tried)) if numbers) or tuple(
+                dict.fromkeys(map(str, tried))
+            )
             axes.append(KeyAxis(key, False, labels, 0.0, float(len(labels) - 1)))
     return axes
 
