@@ -23,6 +23,7 @@ from tune_digits.report.style import (
 )
 
 VERDICTS = {"better": GREEN, "worse": RED, "helps": GREEN, "hurts": RED}
+NAMED = 12  # points that have the number of their trial beside them
 
 
 @styled()
@@ -77,7 +78,7 @@ def search_against_confirmed(board: pd.DataFrame, metric: str) -> Figure:
         own = (known["role"] == role).to_numpy()
         if own.any():
             ax.errorbar(x[own], y[own], error[own], fmt="o", color=colour, label=label, elinewidth=1)
-    for trial, a, b in zip(known["trial"], x, y, strict=True):
+    for trial, a, b in list(zip(known["trial"], x, y, strict=True))[:NAMED]:
         ax.annotate(str(trial), (a, b), (5, 3), textcoords="offset points", fontsize=9)
     ax.set_xlabel(f"{metric} in the search, on one fold")
     ax.set_ylabel(f"confirmed {metric}")
@@ -97,7 +98,7 @@ def cost(board: pd.DataFrame, metric: str) -> Figure:
     for own, colour, label in ((~baseline, BLUE, "searched"), (baseline, ORANGE, "baseline")):
         if own.any():
             ax.errorbar(x[own], y[own], error[own], fmt="o", color=colour, elinewidth=1, label=label)
-    for trial, a, b in zip(board["trial"], x, y, strict=True):
+    for trial, a, b in list(zip(board["trial"], x, y, strict=True))[:NAMED]:
         ax.annotate(str(trial), (a, b), (5, 3), textcoords="offset points", fontsize=9)
     ax.set_xlim(0, None)
     ax.set_xlabel("seconds of a confirming training")

@@ -72,7 +72,7 @@ def board_figures_of(m: Material) -> list[Figure]:
     )
     drawn = confirm_figures.search_against_confirmed(m.board, m.metric)
     found.append(_figure(drawn, "ranks", "What the score of the search was worth", note))
-    note = "Numbers are those of trials; bars are standard errors."
+    note = f"Numbers are those of trials, the best {confirm_figures.NAMED}; bars are standard errors."
     found.append(_figure(confirm_figures.cost(m.board, m.metric), "cost", "Score against time", note))
     return found
 
@@ -134,7 +134,7 @@ def search_figures_of(m: Material) -> list[Figure]:
         else f" {len(axes)} of {len(m.axes)} searched keys: those that go with the score most."
     )
     if axes:
-        note = f"A line is a trial; the best tenth in orange, dashed where a key is not part of the trial.{left_out}"
+        note = f"A line is a trial, the best {search_figures.TOP} in orange; dashed: it has no such key.{left_out}"
         drawn = search_figures.parallel(m.trials, axes, m.metric)
         found.append(_figure(drawn, "parallel", "All searched values together", note, wide=True))
         note = f"Blue: trained to the end; grey: stopped by the scheduler.{left_out}"
@@ -142,8 +142,8 @@ def search_figures_of(m: Material) -> list[Figure]:
         found.append(_figure(drawn, "slices", "Each searched value by itself", note, wide=True))
     if len(table):
         note = (
-            "Spearman's rank correlation over the trials that were trained to the end, each key by itself; bars are "
-            "95 % intervals. An interval that holds 0 says nothing. The search proposes what looked good, so it is no "
+            "Spearman's rank correlation over the trials that were trained to the end, each key by itself, with 95 % "
+            "intervals. An interval that holds 0 says nothing. The search proposes what looked good, so this is no "
             "proof of cause."
         )
         found.append(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from tune_digits.report.style import (
@@ -28,6 +30,7 @@ from tune_digits.report.style import (
 )
 from tune_digits.report.tables import KeyAxis
 
+TOP = 10  # trials that stand out among all
 BRIGHT = (ORANGE, BLUE, GREEN, VIOLET, RED)  # of lines that are named
 
 
@@ -108,29 +111,24 @@ def survivors(trials: pd.DataFrame, epochs: int, rungs: Sequence[int]) -> Figure
 def learning_curves(
     curves: pd.DataFrame, pruned: set[int], named: Mapping[int, str], value: str, label: str
 ) -> Figure:
-    """A line per trial over the epochs, of the column `value` of the curves: stopped ones in grey, the `named` (trial
+    """A line per trial over the epochs (rows in the order of trial and epoch), of the column `value` of the curves: stopped ones in grey, the `named` (trial
     -> what it is called, the five first) in colours of their own."""
     figure = new_figure(270)
     ax = figure.add_subplot()
-    groups = {int(str(trial)): own for trial, own in curves.groupby("trial")}
-    many = len(groups) > MANY // 4
-    alpha = 0.25 if many else 0.6
-    for trial, own in groups.items():
-        if trial not in named:
-            colour = FAINT if trial in pruned else BLUE
-            marker = "." if len(own) == 1 else None
-            ax.plot(
-                own["epoch"],
-                own[value],
-                color=colour,
-                alpha=alpha,
-                linewidth=0.9,
-                marker=marker,
-                rasterized=many,
-            )
+    table = curves[["trial", "epoch", value]].to_numpy(np.float64)
+    starts = np.flatnonzero(np.diff(table[:, 0])) + 1
+    groups = {int(part[0, 0]): part[:, 1:] for part in np.split(table, starts) if len(part)}
+    unnamed = groups.keys() - named.keys()
+    alpha = min(0.6, max(60 / max(len(unnamed), 1), 0.05))
+    for some, colour in ((unnamed - pruned, BLUE), (unnamed & pruned, FAINT)):
+        lines = [groups[trial] for trial in sorted(some)]
+        _lines(ax, lines, colour, alpha, 0.9)
+        alone = np.array([line[0] for line in lines if len(line) == 1])
+        if len(alone):
+            ax.scatter(alone[:, 0], alone[:, 1], 6, colour, alpha=alpha, linewidths=0)
     for (trial, name), colour in zip(list(named.items())[: len(BRIGHT)], BRIGHT, strict=False):
         if trial in groups:
-            ax.plot(groups[trial]["epoch"], groups[trial][value], color=colour, label=name, linewidth=2)
+            ax.plot(*groups[trial].T, color=colour, label=name, linewidth=2)
     seen = curves[value].to_numpy()
     seen = seen[np.isfinite(seen)]
     if value == "score":
@@ -145,6 +143,7 @@ def learning_curves(
     ax.plot([], [], color=BLUE, alpha=0.6, linewidth=0.9, label="others")
     if pruned & groups.keys():
         ax.plot([], [], color=FAINT, alpha=0.6, linewidth=0.9, label="stopped by the scheduler")
+    ax.set_xlim(0.5, float(curves["epoch"].max()) + 0.5)
     ax.set_xlabel("epoch")
     ax.set_ylabel(label)
     few_ticks(ax.xaxis, whole=True)
@@ -154,20 +153,17 @@ def learning_curves(
 
 @styled()
 def parallel(trials: pd.DataFrame, axes: Sequence[KeyAxis], metric: str) -> Figure:
-    """A line per trial through its value of each key to its score; the best tenth of the trials in colour."""
+    """A line per trial through its value of each key to its score; the best ones in colour."""
     figure = new_figure(330, max(460, 74 * (len(axes) + 1)))
     ax = figure.add_subplot()
     known = trials[trials["score"].notna()].sort_values("score", kind="stable")
     score = known["score"].to_numpy()
     order = _rank_fractions(score)
     lines = np.column_stack([*(axis.fractions(known[axis.key].tolist()) for axis in axes), order])
-    top = max(round(len(known) / 10), 3)
-    many = len(known) > MANY // 4
     x = np.arange(lines.shape[1])
-    alpha = max(min(0.5, 60 / max(len(known), 1)), 0.05)
-    for place, line in enumerate(lines):
-        best = place >= len(lines) - top
-        _broken(ax, x, line, ORANGE if best else FAINT, 0.9 if best else alpha, 1.3 if best else 0.8, many)
+    best, rest = lines[-TOP:], lines[:-TOP]
+    _broken(ax, x, rest, FAINT, min(0.5, max(60 / max(len(rest), 1), 0.05)), 0.8)
+    _broken(ax, x, best, ORANGE, 0.9, 1.3)
     for place, axis in enumerate(axes):
         ax.plot([place, place], [0, 1], color=FAINT, linewidth=0.8)
         ends = (axis.labels[0], axis.labels[-1]) if axis.labels else (f"{axis.low:.3g}", f"{axis.high:.3g}")
@@ -180,7 +176,7 @@ def parallel(trials: pd.DataFrame, axes: Sequence[KeyAxis], metric: str) -> Figu
     if len(score):
         ax.text(last, -0.03, f"{score[0]:.4g}", ha="center", va="top", fontsize=SIZE - 1)
         ax.text(last, 1.03, f"{score[-1]:.4g}", ha="center", va="bottom", fontsize=SIZE - 1)
-    names = [_lines(axis.key) for axis in axes]
+    names = [_over_lines(axis.key) for axis in axes]
     ax.set_xticks(x, [*names, f"{metric}\n(by rank)"])
     ax.tick_params("x", length=0, pad=16)
     ax.set_yticks([])
@@ -191,7 +187,7 @@ def parallel(trials: pd.DataFrame, axes: Sequence[KeyAxis], metric: str) -> Figu
     return figure
 
 
-def _lines(key: str) -> str:
+def _over_lines(key: str) -> str:
     """A dotted key over several lines: the part, and what is after it, broken at underscores."""
     part, _, name = key.partition(".")
     lines: list[str] = []
@@ -212,22 +208,27 @@ def _rank_fractions(score: np.ndarray) -> np.ndarray:
     return np.asarray(middle[inverse] / (len(score) - 1))
 
 
-def _broken(
-    ax: Axes, x: np.ndarray, line: np.ndarray, colour: str, alpha: float, width: float, rasterized: bool
+def _broken(ax: Axes, x: np.ndarray, lines: np.ndarray, colour: str, alpha: float, width: float) -> None:
+    """Lines (n, len(x)) that leave out what is missing: dashed from the value before to the one after it."""
+    solid, dashed = [], []
+    for line in lines:
+        there = np.flatnonzero(np.isfinite(line))
+        for part in np.split(there, np.flatnonzero(np.diff(there) > 1) + 1):
+            solid.append(np.column_stack([x[part], line[part]]))
+        for a, b in pairwise(there.tolist()):
+            if b > a + 1:
+                dashed.append(np.array([[x[a], line[a]], [x[b], line[b]]]))
+    _lines(ax, solid, colour, alpha, width)
+    _lines(ax, dashed, colour, alpha / 2, width, "dashed")
+
+
+def _lines(
+    ax: Axes, lines: Sequence[np.ndarray], colour: str, alpha: float, width: float, style: str = "solid"
 ) -> None:
-    """A line that leaves out what is missing: dashed from the value before to the one after it."""
-    there = np.isfinite(line)
-    ax.plot(x, line, color=colour, alpha=alpha, linewidth=width, rasterized=rasterized)
-    if not there.all() and there.any():
-        ax.plot(
-            x[there],
-            line[there],
-            color=colour,
-            alpha=alpha / 2,
-            linewidth=width,
-            linestyle=(0, (2, 2)),
-            rasterized=rasterized,
-        )
+    """Lines, (points, 2) each, as one artist: thousands of them one by one would take seconds."""
+    collection = LineCollection(lines, colors=colour, alpha=alpha, linewidths=width, linestyles=style)
+    collection.set_rasterized(len(lines) > MANY // 4)
+    ax.add_collection(collection, autolim=False)
 
 
 @styled()
