@@ -8,6 +8,7 @@
       trials/0007/epochs.jsonl           one line per epoch
       trials/0007/state.safetensors      the last saved state of a trial that is not finished
       tensorboard/                       event files: one folder per trial, and the columns of the HParams tab
+      labels.npz                         labels, ids and class names of the training rows: what judges confirm/
       confirm/0007-fold2-seed0.npz       out-of-fold probabilities of one confirming training
       fold_weights/fold2/                with confirm.keep_weights: the weights of each confirming training
                                          (0007-seed0.safetensors) and the rows that the fold's networks have seen
@@ -16,6 +17,7 @@
       leaderboard.csv                    confirmed scores, best first
       answer.json                        which configuration to send in, why, and its corrected score
       ensemble/                          weights, manifest, report and submission
+      report.html                        all of it as a page to read
 
 Every file is written under a temporary name and then renamed, so that a reader never sees half of one, and a
 killed process leaves the previous one in place. No file needs pickle.
@@ -35,6 +37,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tune_digits.config import TrialConfig
+from tune_digits.data.dataset import Target
 from tune_digits.disk import (
     make_folder,
     read_arrays,
@@ -112,6 +115,15 @@ class FoldResult:
     reused_from: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What the training rows are: labels int64 (N, T), ids as text (N,), and the classes of each target."""
+
+    labels: np.ndarray
+    ids: np.ndarray
+    targets: tuple[Target, ...]
+
+
 # ── the run folder ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -140,6 +152,10 @@ class Run:
     @property
     def ensemble(self) -> Path:
         return self.path / "ensemble"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
 
     def trial_folder(self, number: int) -> Path:
         return self.path / "trials" / f"{number:04d}"
@@ -202,6 +218,23 @@ class Run:
         return [by_epoch[e] for e in sorted(by_epoch)]
 
     # confirmation
+
+    @property
+    def labels(self) -> Path:
+        return self.path / "labels.npz"
+
+    def write_truth(self, truth: Truth) -> None:
+        """Keep what confirming trainings are judged by, so that they can be looked at without the data set."""
+        targets = np.array(json.dumps([asdict(target) for target in truth.targets]), dtype=str)
+        write_arrays(self.labels, labels=truth.labels, ids=truth.ids.astype(str), targets=targets)
+
+    def truth(self) -> Truth | None:
+        """None before the confirmation has begun. Raises RunError."""
+        if not self.labels.exists():
+            return None
+        z = read_arrays(self.labels, ("labels", "ids", "targets"), "--resume writes it again")
+        targets = tuple(Target(t["name"], tuple(t["classes"])) for t in json.loads(str(z["targets"])))
+        return Truth(z["labels"], z["ids"], targets)
 
     def fold_file(self, trial: int, fold: int, seed: int) -> Path:
         return self.path / "confirm" / f"{trial:04d}-fold{fold}-seed{seed}.npz"

@@ -109,7 +109,7 @@ def run_command(main: Callable[[argparse.Namespace], int], args: argparse.Namesp
             traceback.print_exc()
         # the library does not know how it was called
         message = re.sub(
-            r"tune-digits (search|ablate|ensemble|predict|check|clean)\b",
+            r"tune-digits (search|ablate|ensemble|predict|report|check|clean)\b",
             lambda found: command(found[1]),
             str(error),
         )

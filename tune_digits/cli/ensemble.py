@@ -24,6 +24,7 @@ from tune_digits.cli.common import (
     run_command,
     study_defaults,
 )
+from tune_digits.cli.report import write_report
 
 # flag -> the key of the study that it sets
 FLAGS = {
@@ -157,4 +158,5 @@ def ensemble(args: argparse.Namespace) -> int:
         with if_stopped(screen.say, called()):
             report = build_ensemble(study, run, task, study.ensemble, executor, screen)
     print_report(report, run, screen)
+    write_report(run, study, task, screen, preview=True)
     return 0

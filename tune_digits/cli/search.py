@@ -31,6 +31,7 @@ from tune_digits.cli.common import (
     run_command,
     study_defaults,
 )
+from tune_digits.cli.report import write_report
 from tune_digits.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -202,6 +203,7 @@ def search(args: argparse.Namespace) -> int:
         with if_stopped(screen.say, again(run, args)):
             search_and_confirm(study, run, prepared, screen, known)
     screen.say(f"\nleaderboard: {run.leaderboard}")
+    write_report(run, study, prepared.task, screen, preview=False)
     # a study that names its members needs no number of them
     top = "" if study.ensemble.members is not None else f" --top {study.ensemble.top}"
     screen.say(f"next: {command('ensemble')} --run {run.path}{top}")
