@@ -25,7 +25,19 @@ ROOMS = [
         "study_fit",
         "study",
     ),
-    *("trained_rows", "screen", "runs", "run_lock", "learn", "execute", "tune", "ensemble", "report", "cli"),
+    *(
+        "trained_rows",
+        "screen",
+        "runs",
+        "run_lock",
+        "learn",
+        "execute",
+        "tune",
+        "ensemble",
+        "report",
+        "care",
+        "cli",
+    ),
 ]
 # pure files that the driver of a search reads without torch
 KNOWS_RAY = {"execute", "patches", "tune/scheduler.py"}

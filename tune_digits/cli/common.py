@@ -81,9 +81,9 @@ def called() -> str:
 def run_command(main: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
     """Run a command and return its exit code.
 
-    The user's mistakes, a full disk and a read-only folder give one message and 2, Ctrl-C gives 130, SIGTERM 143, SIGHUP
-    (the terminal was closed) 129, and 1 means that nobody reads the output any more (`| head`). All other errors are
-    raised.
+    The user's mistakes, a full disk and a read-only folder give one message and 2, Ctrl-C gives 130, SIGTERM 143,
+    SIGHUP (the terminal was closed) 129, and 1 means that nobody reads the output any more (`| head`). All other errors
+    are raised.
     """
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     received = 0

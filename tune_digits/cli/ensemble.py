@@ -142,6 +142,7 @@ def ensemble(args: argparse.Namespace) -> int:
         overrides["ensemble.members"] = None
     study = load_study(run.study_file, overrides, origins_of(args, FLAGS))
 
+    from tune_digits.care.clean import disk_line
     from tune_digits.cli.summary import print_report
     from tune_digits.data.load import load_task
     from tune_digits.ensemble.build import build_ensemble
@@ -157,4 +158,5 @@ def ensemble(args: argparse.Namespace) -> int:
         with if_stopped(screen.say, called()):
             report = build_ensemble(study, run, task, study.ensemble, executor, screen)
     print_report(report, run, screen)
+    screen.say(disk_line(run))
     return 0

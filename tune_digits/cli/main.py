@@ -1,4 +1,4 @@
-"""The console command `tune-digits search|ensemble|predict|tricks`."""
+"""The console command `tune-digits search|ensemble|predict|check|clean|tricks`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ COMMANDS = {
     "search": "search a space, then confirm the best",
     "ensemble": "retrain the best on all data, vote, write a submission",
     "predict": "predict with a saved ensemble",
+    "check": "read a run folder and say what is damaged",
+    "clean": "say what a run can spare, and free it",
     "tricks": "list what a trial can be made of, knob by knob",
 }
 

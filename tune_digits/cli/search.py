@@ -177,7 +177,7 @@ def search(args: argparse.Namespace) -> int:
             held.enter_context(hold(run.path, called(), screen.warn))
         prepared = prepare(study, run, args, screen)
         if run is None:
-            facts = {"command": called(), "seed": study.search.seed, **prepared.facts}
+            facts = {"command": called(), "seed": study.search.seed, "study": study.raw, **prepared.facts}
             run = runs.create_run(RUNS, study.name, study.to_yaml(), facts, args.run_dir)
             held.enter_context(hold(run.path, called(), screen.warn))
         else:
@@ -185,7 +185,10 @@ def search(args: argparse.Namespace) -> int:
         screen.say(f"run folder: {run.path}   (tensorboard --logdir {run.path})")
         with if_stopped(screen.say, again(run, args)):
             search_and_confirm(study, run, prepared, screen)
+    from tune_digits.care.clean import disk_line
+
     screen.say(f"\nleaderboard: {run.leaderboard}")
+    screen.say(disk_line(run))
     # a study that names its members needs no number of them
     top = "" if study.ensemble.members is not None else f" --top {study.ensemble.top}"
     screen.say(f"next: {command('ensemble')} --run {run.path}{top}")
@@ -243,10 +246,12 @@ def prepare(study: Study, run: Run | None, args: argparse.Namespace, screen: Scr
     from tune_digits.learn.metrics import metric_of
     from tune_digits.tune.preflight import preflight
     from tune_digits.tune.same_data import check_same_data, check_same_search, facts_of, made_from
+    from tune_digits.tune.same_study import check_same_study
     from tune_digits.tune.training import share
 
     screen.say(task.describe())
     if run is not None:
+        check_same_study(run, study)
         check_same_data(run, study, task)
     rows = draw_subset(study, task.train)
     if rows is not None:
