@@ -36,6 +36,7 @@ ROOMS = [
         "ensemble",
         "report",
         "api",
+        "care",
         "cli",
     ),
 ]

@@ -180,7 +180,7 @@ class Run:
 
     def trials(self) -> list[TrialRecord]:
         """All trials on record, by number."""
-        return [_read_trial(p) for p in sorted((self.path / "trials").glob("*/trial.json"))]
+        return [read_trial(p) for p in sorted((self.path / "trials").glob("*/trial.json"))]
 
     def append_epoch(self, number: int, report: Mapping[str, Any]) -> None:
         path = self.trial_folder(number) / "epochs.jsonl"
@@ -253,6 +253,10 @@ class Run:
         """
         write_arrays(self.out_of_fold, proba=proba, trained_rows=trained_rows)
 
+    def read_out_of_fold(self) -> dict[str, np.ndarray]:
+        """What `write_out_of_fold` wrote, by name. Raises RunError where it is damaged."""
+        return read_arrays(self.out_of_fold, ("proba", "trained_rows"), "--resume writes it again")
+
     def best_confirmed(self) -> int | None:
         """The number of the trial that leads the leaderboard; None where there is no leaderboard yet."""
         if not self.leaderboard.is_file():
@@ -287,7 +291,7 @@ class Run:
     def folds(self, trial: int | None = None) -> list[FoldResult]:
         """The confirming trainings on record, of one trial or of all."""
         pattern = "*.npz" if trial is None else f"{trial:04d}-*.npz"
-        return [_read_fold(p) for p in sorted((self.path / "confirm").glob(pattern))]
+        return [read_fold(p) for p in sorted((self.path / "confirm").glob(pattern))]
 
     # ablation
 
@@ -305,10 +309,11 @@ class Run:
     def ablated(self, key: str, fold: int, seed: int) -> FoldResult | None:
         """A training on record; None where it has not been done."""
         path = self.ablation_file(key, fold, seed)
-        return _read_fold(path) if path.exists() else None
+        return read_fold(path) if path.exists() else None
 
 
-def _read_trial(path: Path) -> TrialRecord:
+def read_trial(path: Path) -> TrialRecord:
+    """The record of one trial. Raises RunError where it is damaged."""
     raw = read_json(path)
     try:
         config = TrialConfig.model_validate(raw["config"])
@@ -331,7 +336,8 @@ def _write_fold(path: Path, result: FoldResult) -> None:
     )
 
 
-def _read_fold(path: Path) -> FoldResult:
+def read_fold(path: Path) -> FoldResult:
+    """One confirming training. Raises RunError where it is damaged."""
     remedy = "delete it to train that fold again"
     z = read_arrays(path, FOLD_ARRAYS, remedy)
     try:

@@ -144,6 +144,7 @@ def ensemble(args: argparse.Namespace) -> int:
     study = load_study(run.study_file, overrides, origins_of(args, FLAGS))
 
     from tune_digits.api.summary import print_report
+    from tune_digits.care.clean import disk_line
     from tune_digits.data.load import load_task
     from tune_digits.ensemble.build import build_ensemble
     from tune_digits.execute.start import start_executor
@@ -159,4 +160,5 @@ def ensemble(args: argparse.Namespace) -> int:
             report = build_ensemble(study, run, task, study.ensemble, executor, screen)
     print_report(report, run, screen)
     write_report(run, study, task, screen, preview=True)
+    screen.say(disk_line(run))
     return 0

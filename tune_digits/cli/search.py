@@ -194,7 +194,7 @@ def search(args: argparse.Namespace) -> int:
         prepared = prepare(study, run, screen, address=args.address, cache=CACHE, strict=args.strict)
         known = known_trainings([runs.open_run(path) for path in args.reuse], study, prepared.made_from)
         if run is None:
-            facts = {"command": called(), "seed": study.search.seed, **prepared.facts}
+            facts = {"command": called(), "seed": study.search.seed, "study": study.raw, **prepared.facts}
             run = runs.create_run(RUNS, study.name, study.to_yaml(), facts, args.run_dir)
             held.enter_context(hold(run.path, called(), screen.warn))
         else:
@@ -202,8 +202,11 @@ def search(args: argparse.Namespace) -> int:
         screen.say(f"run folder: {run.path}   (tensorboard --logdir {run.path})")
         with if_stopped(screen.say, again(run, args)):
             search_and_confirm(study, run, prepared, screen, known)
+    from tune_digits.care.clean import disk_line
+
     screen.say(f"\nleaderboard: {run.leaderboard}")
     write_report(run, study, prepared.task, screen, preview=False)
+    screen.say(disk_line(run))
     # a study that names its members needs no number of them
     top = "" if study.ensemble.members is not None else f" --top {study.ensemble.top}"
     screen.say(f"next: {command('ensemble')} --run {run.path}{top}")
