@@ -211,6 +211,16 @@ def test_pseudo_labels_are_given_from_a_probability_on(searched: Path, capsys: O
     assert "--pseudo" in capsys.readouterr().err
 
 
+@flags("--tta-strength")
+def test_views_are_drawn_at_that_strength(searched: Path, capsys: Output) -> None:
+    assert ensemble("--tta", 12, "--tta-strength", 0.3) == 0
+    assert report(searched)["tta_strength"] == manifest(searched)["tta_strength"] == 0.3
+    assert report(searched)["tta"] == 12
+    capsys.readouterr()
+    assert ensemble("--tta-strength", 0.3) == 2
+    assert "no effect on one view" in capsys.readouterr().err
+
+
 @flags("--tta")
 def test_views_per_image_are_in_the_report_and_the_manifest(searched: Path) -> None:
     assert ensemble("--tta", 5) == 0

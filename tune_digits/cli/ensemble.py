@@ -38,6 +38,7 @@ FLAGS = {
             "voting",
             "pseudo",
             "tta",
+            "tta_strength",
             "each",
         )
     },
@@ -93,7 +94,13 @@ def make_parser(defaults: Mapping[str, str] | None = None) -> argparse.ArgumentP
         default=None,
         help="write submission-MEMBER.csv for each member beside the vote's",
     )
-    add("--tta", type=int, metavar="N", help="views per image, 1 to 9, shifted by up to a pixel")
+    add("--tta", type=int, metavar="N", help="views per image; 9 at most where they are shifted by a pixel")
+    add(
+        "--tta-strength",
+        type=float,
+        metavar="F",
+        help="views are drawn from each member's own augmentation, at this fraction of its strength",
+    )
     add_resources(parser)
     add_common(parser)
     return parser
