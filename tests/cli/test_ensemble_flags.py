@@ -211,6 +211,32 @@ def test_pseudo_labels_are_given_from_a_probability_on(searched: Path, capsys: O
     assert "--pseudo" in capsys.readouterr().err
 
 
+@flags("--pseudo-quantile", "--pseudo-cap", "--pseudo-agree", "--no-pseudo-agree")
+@flags("--pseudo-soft", "--no-pseudo-soft", "--pseudo-rounds")
+def test_the_rule_of_pseudo_labels_is_that_of_the_flags(
+    searched: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tune_digits.ensemble import build
+    from tune_digits.ensemble.pseudo import Rule, rule_of
+
+    seen = []
+
+    def watched(plan: Any) -> Rule | None:
+        seen.append((rule_of(plan), plan.pseudo_rounds))
+        return None
+
+    monkeypatch.setattr(build, "rule_of", watched)
+    assert ensemble("--pseudo", 0.6) == 0
+    given = ("--pseudo-quantile", 0.5, "--pseudo-cap", 7, "--pseudo-rounds", 3)
+    assert ensemble("--pseudo", 0.6, *given, "--pseudo-agree", "--pseudo-soft") == 0
+    assert ensemble("--pseudo", 0.6, *given, "--no-pseudo-agree", "--no-pseudo-soft") == 0
+    assert seen == [
+        (Rule(0.6), 1),
+        (Rule(0.6, 0.5, True, 7, True), 3),
+        (Rule(0.6, 0.5, False, 7, False), 3),
+    ]
+
+
 @flags("--tta-strength")
 def test_views_are_drawn_at_that_strength(searched: Path, capsys: Output) -> None:
     assert ensemble("--tta", 12, "--tta-strength", 0.3) == 0

@@ -41,7 +41,7 @@ def test_magnitudes_are_a_fraction_of_the_trained_ones_without_what_covers() -> 
 
 def test_a_pipeline_has_no_strength() -> None:
     config = Augment(backend="albumentations", pipeline={"transform": {}})
-    with pytest.raises(ConfigError, match="tta_strength.*pipeline of albumentations"):
+    with pytest.raises(ConfigError, match=r"tta_strength.*pipeline of albumentations"):
         softened(config, 0.5)
 
 

@@ -275,6 +275,23 @@ class Ensemble(Part):
     pseudo: Annotated[float, Field(gt=0, le=1)] | None = Field(
         0.95, description="least probability of the vote that makes a test sample a pseudo-label; none = off"
     )
+    pseudo_quantile: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="of the test samples with one answer, only this surest fraction becomes pseudo-labels"
+    )
+    pseudo_cap: int | None = Field(
+        None, ge=1, description="pseudo-labels of one class at most, the surest ones; none = no limit"
+    )
+    pseudo_agree: bool = Field(False, description="only where every member gives the vote's answer")
+    pseudo_soft: bool = Field(
+        False, description="true: the label is the vote's probabilities; false: its answer alone"
+    )
+    pseudo_rounds: int = Field(
+        1,
+        ge=1,
+        le=9,
+        description="rounds of pseudo-labels, each from the vote of the round before; they end where the labels stay "
+        "the same",
+    )
     voting: Literal["soft", "hard"] = Field(
         "soft", description="mean of probabilities, or most frequent label"
     )

@@ -29,9 +29,9 @@ MANIFEST = "manifest.json"
 class Manifest:
     """What a saved ensemble is: enough to build its networks, read images for them and write a submission.
 
-    shape: (C, H, W). members: file names in the folder. tta, tta_strength: as in `tta.predict_views`. data: how the training images were read. form: how a submission
-    writes the answer for one image. metric: what the study maximised. trained_on: fingerprint of the labelled data that
-    all members were trained on.
+    shape: (C, H, W). members: file names in the folder. tta, tta_strength: as in `tta.predict_views`. data: how the
+    training images were read. form: how a submission writes the answer for one image. metric: what the study
+    maximised. trained_on: fingerprint of the labelled data that all members were trained on.
     """
 
     members: tuple[str, ...]

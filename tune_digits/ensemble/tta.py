@@ -1,4 +1,4 @@
-"""Views of an image at prediction (test-time augmentation): shifts by a pixel, or what a member was trained with, milder.
+"""Views of an image at prediction (test-time augmentation): shifted by a pixel, or drawn from a member's augmentation.
 
 Shape letters: N images, C channels, H W pixels, K class columns of all targets.
 """
