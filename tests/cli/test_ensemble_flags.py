@@ -237,6 +237,29 @@ def test_the_rule_of_pseudo_labels_is_that_of_the_flags(
     ]
 
 
+@flags("--verify", "--force-rungs")
+def test_each_step_is_verified_first_and_left_out_where_it_does_not_help(
+    searched: Path, capsys: Output
+) -> None:
+    assert ensemble("--tta", 5, "--verify", "--epochs", 2) == 0
+    out = capsys.readouterr().out
+    assert "accuracy in percent:\n  single best model " in out and "not used" in out
+    names = [rung["name"] for rung in report(searched)["ladder"]]
+    assert names[0] == "single best model" and names[1].startswith("+ TTA 5, ")
+    assert report(searched)["tta"] == manifest(searched)["tta"] == 1
+    folds = searched / "ensemble/ladder"
+    assert sorted(path.name for path in folds.iterdir()) == ["fold0", "fold1", "fold2"]
+    assert ensemble("--tta", 5, "--verify", "quick", "--force-rungs", "--epochs", 3) == 0
+    assert manifest(searched)["tta"] == 5
+    assert len(list(folds.rglob("*.safetensors"))) == 4  # those of three folds, and one more
+    assert ensemble("--epochs", 2) == 0 and report(searched)["ladder"] == []
+    capsys.readouterr()
+    assert ensemble("--force-rungs") == 2
+    assert "--verify" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        ensemble("--verify", "slowly")
+
+
 @flags("--tta-strength")
 def test_views_are_drawn_at_that_strength(searched: Path, capsys: Output) -> None:
     assert ensemble("--tta", 12, "--tta-strength", 0.3) == 0
