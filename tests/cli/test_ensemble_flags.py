@@ -211,6 +211,65 @@ def test_pseudo_labels_are_given_from_a_probability_on(searched: Path, capsys: O
     assert "--pseudo" in capsys.readouterr().err
 
 
+@flags("--pseudo-quantile", "--pseudo-cap", "--pseudo-agree", "--no-pseudo-agree")
+@flags("--pseudo-soft", "--no-pseudo-soft", "--pseudo-rounds")
+def test_the_rule_of_pseudo_labels_is_that_of_the_flags(
+    searched: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tune_digits.ensemble import build
+    from tune_digits.ensemble.pseudo import Rule, rule_of
+
+    seen = []
+
+    def watched(plan: Any) -> Rule | None:
+        seen.append((rule_of(plan), plan.pseudo_rounds))
+        return None
+
+    monkeypatch.setattr(build, "rule_of", watched)
+    assert ensemble("--pseudo", 0.6) == 0
+    given = ("--pseudo-quantile", 0.5, "--pseudo-cap", 7, "--pseudo-rounds", 3)
+    assert ensemble("--pseudo", 0.6, *given, "--pseudo-agree", "--pseudo-soft") == 0
+    assert ensemble("--pseudo", 0.6, *given, "--no-pseudo-agree", "--no-pseudo-soft") == 0
+    assert seen == [
+        (Rule(0.6), 1),
+        (Rule(0.6, 0.5, True, 7, True), 3),
+        (Rule(0.6, 0.5, False, 7, False), 3),
+    ]
+
+
+@flags("--verify", "--force-rungs")
+def test_each_step_is_verified_first_and_left_out_where_it_does_not_help(
+    searched: Path, capsys: Output
+) -> None:
+    assert ensemble("--tta", 5, "--verify", "--epochs", 2) == 0
+    out = capsys.readouterr().out
+    assert "accuracy in percent:\n  single best model " in out and "not used" in out
+    names = [rung["name"] for rung in report(searched)["ladder"]]
+    assert names[0] == "single best model" and names[1].startswith("+ TTA 5, ")
+    assert report(searched)["tta"] == manifest(searched)["tta"] == 1
+    folds = searched / "ensemble/ladder"
+    assert sorted(path.name for path in folds.iterdir()) == ["fold0", "fold1", "fold2"]
+    assert ensemble("--tta", 5, "--verify", "quick", "--force-rungs", "--epochs", 3) == 0
+    assert manifest(searched)["tta"] == 5
+    assert len(list(folds.rglob("*.safetensors"))) == 4  # those of three folds, and one more
+    assert ensemble("--epochs", 2) == 0 and report(searched)["ladder"] == []
+    capsys.readouterr()
+    assert ensemble("--force-rungs") == 2
+    assert "--verify" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        ensemble("--verify", "slowly")
+
+
+@flags("--tta-strength")
+def test_views_are_drawn_at_that_strength(searched: Path, capsys: Output) -> None:
+    assert ensemble("--tta", 12, "--tta-strength", 0.3) == 0
+    assert report(searched)["tta_strength"] == manifest(searched)["tta_strength"] == 0.3
+    assert report(searched)["tta"] == 12
+    capsys.readouterr()
+    assert ensemble("--tta-strength", 0.3) == 2
+    assert "no effect on one view" in capsys.readouterr().err
+
+
 @flags("--tta")
 def test_views_per_image_are_in_the_report_and_the_manifest(searched: Path) -> None:
     assert ensemble("--tta", 5) == 0

@@ -408,3 +408,28 @@ def test_the_weights_of_the_score_are_kept_with_the_ensemble(confirmed, tmp_path
     weighted = replace(study, cv=study.cv.model_copy(update={"score_weights": {"half": 2.0}}))
     _, folder = build((weighted, run), tmp_path)
     assert read_manifest(folder).metric == Metric("accuracy", (2.0,))
+
+
+def test_rounds_of_pseudo_labels_go_on_until_the_labels_stay_the_same(
+    confirmed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tune_digits.ensemble import build as room
+
+    picks = iter([[0, 1], [0, 1, 2], [0, 1, 2], [5]])
+    votes = []
+
+    def select(proba: np.ndarray, labels: np.ndarray, heads: Any, rule: Any) -> tuple[np.ndarray, np.ndarray]:
+        votes.append(proba)
+        assert labels.shape == (1, 40, 1)
+        rows = np.array(next(picks))
+        return rows, np.eye(2, dtype=np.float32)[np.zeros(len(rows), int)]
+
+    monkeypatch.setattr(room, "select_pseudo", select)
+    report, folder = build(confirmed, tmp_path, top=1, pseudo=0.9, pseudo_rounds=4)
+    assert [r["pseudo_labels"] for r in report["rounds"]] == [0, 2, 3]
+    assert len(votes) == 3 and np.abs(votes[1] - votes[2]).max() > 0  # each round has the vote of the one before
+    last = predict_members(folder, read_manifest(folder), TASK.test.images, CPU, 1)
+    np.testing.assert_allclose(votes[2], soft_vote(last, HEADS))
+    picks = iter([[0, 1], [0, 1, 2], [3]])
+    fewer, _ = build(confirmed, tmp_path / "fewer", top=1, pseudo=0.9, pseudo_rounds=2)
+    assert [r["pseudo_labels"] for r in fewer["rounds"]] == [0, 2, 3]

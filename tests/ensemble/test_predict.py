@@ -41,7 +41,8 @@ def ensemble(
     channels = shape[0]
     model = build_model(config.model, *shape, classes, (0.5,) * channels, (0.3,) * channels)
     save_network(folder / "m.safetensors", model, config, {})
-    write_manifest(folder, Manifest(("m.safetensors",), targets, shape, "soft", 1, data, form, ACCURACY, ""))
+    manifest = Manifest(("m.safetensors",), targets, shape, "soft", 1, None, data, form, ACCURACY, "")
+    write_manifest(folder, manifest)
     return folder
 
 

@@ -139,6 +139,7 @@ def manifest(**changes) -> Manifest:
         "shape": (3, 8, 6),
         "voting": "soft",
         "tta": 2,
+        "tta_strength": 0.25,
         "data": Auto(size=[8, 6], crop=True, channels=3),
         "form": LONG,
         "metric": Metric("macro_recall", (2.0, 1.0)),
@@ -162,7 +163,7 @@ def test_the_manifest_keeps_no_path_of_the_training_data(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": 1}, "is of format 1; this version of tune_digits reads 3 only"),
+        ({"format": 1}, "is of format 1; this version of tune_digits reads 4 only"),
         ({"format": None}, "is of format None"),
         ({"data": {"size": 1}}, "damaged"),
         ({"submission": {"id_column": "id"}}, "damaged"),

@@ -1,4 +1,4 @@
-"""Voting and pseudo-labels, each against what it should be by hand."""
+"""Voting, each against what it should be by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from tune_digits.config import Ensemble
-from tune_digits.ensemble.pseudo import select_pseudo
 from tune_digits.ensemble.vote import VOTES, agreement, hard_vote, labels_of, most_disputed, soft_vote
 
 HEADS = (slice(0, 4), slice(4, 6))
@@ -57,21 +56,6 @@ def test_agreement_by_hand() -> None:
     found = agreement(proba, (slice(0, 4),))
     assert found["unanimous"] == 0.5
     assert found["pairwise"] == pytest.approx((0.75 + 0.5 + 0.75) / 3)
-
-
-def test_pseudo_labels_are_the_sure_ones_of_every_head() -> None:
-    proba = np.array(
-        [[0.97, 0.03, 0.99, 0.01], [0.97, 0.03, 0.6, 0.4], [0.02, 0.98, 0.05, 0.95], [0.5, 0.5, 0, 1]]
-    )
-    rows, targets = select_pseudo(proba, (slice(0, 2), slice(2, 4)), 0.95)
-    assert rows.tolist() == [0, 2]
-    assert targets.tolist() == [[1, 0, 1, 0], [0, 1, 0, 1]]
-    assert targets.dtype == np.float32
-    rows, targets = select_pseudo(proba, (slice(0, 2), slice(2, 4)), 1.0)
-    assert rows.size == 0
-    assert targets.shape == (0, 4)
-    with pytest.raises(ValueError, match="0, 1"):
-        select_pseudo(proba, (slice(0, 2),), 0)
 
 
 def test_the_most_disputed_are_those_with_the_fewest_votes_for_the_answer() -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tune_digits.cli.common import (
     CACHE,
@@ -25,6 +26,7 @@ from tune_digits.cli.common import (
     study_defaults,
 )
 from tune_digits.cli.report import write_report
+from tune_digits.errors import ConfigError
 
 # flag -> the key of the study that it sets
 FLAGS = {
@@ -38,7 +40,13 @@ FLAGS = {
             "epochs",
             "voting",
             "pseudo",
+            "pseudo_quantile",
+            "pseudo_cap",
+            "pseudo_agree",
+            "pseudo_soft",
+            "pseudo_rounds",
             "tta",
+            "tta_strength",
             "each",
         )
     },
@@ -89,12 +97,38 @@ def make_parser(defaults: Mapping[str, str] | None = None) -> argparse.ArgumentP
     )
     pseudo.add_argument("--no-pseudo", action="store_true", help="no pseudo-labels")
     add(
+        "--pseudo-quantile",
+        type=float,
+        metavar="F",
+        help="of the images with one answer, the surest fraction alone",
+    )
+    add("--pseudo-cap", type=int, metavar="N", help="pseudo-labels of one class at most, the surest ones")
+    switch: dict[str, Any] = {"action": argparse.BooleanOptionalAction, "default": None}
+    add("--pseudo-agree", help="only images on which every member gives the vote's answer", **switch)
+    add("--pseudo-soft", help="the label is the vote's probabilities, not its answer alone", **switch)
+    add("--pseudo-rounds", type=int, metavar="N", help="rounds of pseudo-labels")
+    add(
         "--each",
         action="store_true",
         default=None,
         help="write submission-MEMBER.csv for each member beside the vote's",
     )
-    add("--tta", type=int, metavar="N", help="views per image, 1 to 9, shifted by up to a pixel")
+    add("--tta", type=int, metavar="N", help="views per image; 9 at most where they are shifted by a pixel")
+    add(
+        "--tta-strength",
+        type=float,
+        metavar="F",
+        help="views are drawn from each member's own augmentation, at this fraction of its strength",
+    )
+    add(
+        "--verify",
+        nargs="?",
+        const="all",
+        choices=("all", "quick"),
+        help="first do all of it inside cross-validation, step by step: vote, views, pseudo-labels; a step that is not "
+        "told to help is left out; quick: on one outer fold",
+    )
+    add("--force-rungs", action="store_true", help="with --verify: leave no step out")
     add_resources(parser)
     add_common(parser)
     return parser
@@ -134,6 +168,8 @@ def ensemble(args: argparse.Namespace) -> int:
     from tune_digits.screen import Screen
     from tune_digits.study import load_study
 
+    if args.force_rungs and args.verify is None:
+        raise ConfigError("--force-rungs says what to do with the steps of --verify, which is not given")
     screen = Screen()
     run = open_run(args.run)
     overrides = overrides_of(args, FLAGS)
@@ -147,6 +183,8 @@ def ensemble(args: argparse.Namespace) -> int:
     from tune_digits.care.clean import disk_line
     from tune_digits.data.load import load_task
     from tune_digits.ensemble.build import build_ensemble
+    from tune_digits.ensemble.ladder import run_ladder
+    from tune_digits.ensemble.rungs import in_words
     from tune_digits.execute.start import start_executor
     from tune_digits.run_lock import hold
     from tune_digits.tune.same_data import check_same_data
@@ -156,8 +194,26 @@ def ensemble(args: argparse.Namespace) -> int:
         screen.say(task.describe())
         check_same_data(run, study, task)
         executor = start_executor(study.resources, args.address)
+        plan, ladder = study.ensemble, []
         with if_stopped(screen.say, called()):
-            report = build_ensemble(study, run, task, study.ensemble, executor, screen)
+            if args.verify is not None:
+                climbed = run_ladder(
+                    study,
+                    run,
+                    task,
+                    plan,
+                    executor,
+                    screen,
+                    quick=args.verify == "quick",
+                    force=args.force_rungs,
+                )
+                screen.say(
+                    f"each step on rows that it has not seen, {study.cv.score.replace('_', ' ')} in percent:"
+                )
+                for line in in_words(climbed.rungs):
+                    screen.say(f"  {line}")
+                plan, ladder = climbed.plan, climbed.rows
+            report = build_ensemble(study, run, task, plan, executor, screen, ladder)
     print_report(report, run, screen)
     write_report(run, study, task, screen, preview=True)
     screen.say(disk_line(run))

@@ -275,10 +275,45 @@ class Ensemble(Part):
     pseudo: Annotated[float, Field(gt=0, le=1)] | None = Field(
         0.95, description="least probability of the vote that makes a test sample a pseudo-label; none = off"
     )
+    pseudo_quantile: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="of the test samples with one answer, only this surest fraction becomes pseudo-labels",
+    )
+    pseudo_cap: int | None = Field(
+        None, ge=1, description="pseudo-labels of one class at most, the surest ones; none = no limit"
+    )
+    pseudo_agree: bool = Field(False, description="only where every member gives the vote's answer")
+    pseudo_soft: bool = Field(
+        False, description="true: the label is the vote's probabilities; false: its answer alone"
+    )
+    pseudo_rounds: int = Field(
+        1,
+        ge=1,
+        le=9,
+        description="rounds of pseudo-labels, each from the vote of the round before; they end where the labels stay "
+        "the same",
+    )
     voting: Literal["soft", "hard"] = Field(
         "soft", description="mean of probabilities, or most frequent label"
     )
-    tta: int = Field(1, ge=1, le=9, description="views per test image, shifted by up to one pixel")
+    tta: int = Field(
+        1, ge=1, le=64, description="views per test image, the first as it is; without tta_strength 9 at most"
+    )
+    tta_strength: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None,
+        description="the views are drawn from each member's own augmentation, at this fraction of its strength; none = "
+        "they are shifted by up to one pixel",
+    )
+
+    @model_validator(mode="after")
+    def _views_are_there(self) -> Ensemble:
+        if self.tta_strength is None and self.tta > 9:
+            raise ValueError(
+                f"tta {self.tta}: there are nine views shifted by up to a pixel; set tta_strength for more"
+            )
+        if self.tta_strength is not None and self.tta == 1:
+            raise ValueError("tta_strength has no effect on one view: set tta, the number of views")
+        return self
 
 
 class Resources(Part):

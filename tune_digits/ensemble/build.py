@@ -24,7 +24,7 @@ from tune_digits.ensemble.members import (
     write_manifest,
 )
 from tune_digits.ensemble.names import member_names, trials_named
-from tune_digits.ensemble.pseudo import select_pseudo
+from tune_digits.ensemble.pseudo import rule_of, select_pseudo
 from tune_digits.ensemble.retrain import MemberJob, RetrainData, member_jobs, peculiarities, retrain
 from tune_digits.ensemble.submission import submission_frame, write_submission
 from tune_digits.ensemble.vote import agreement, labels_of, most_disputed
@@ -69,6 +69,17 @@ def choose(
     return list(chosen.values())[: None if plan.members is not None else plan.top]
 
 
+def chosen_members(run: runs.Run, plan: Ensemble) -> tuple[pd.DataFrame, list[tuple[int, TrialConfig]]]:
+    """The leaderboard of a run, and `choose` from it. Raises RunError where there is none yet."""
+    if not run.leaderboard.exists():
+        raise RunError(
+            f"{run.path}: no leaderboard.csv yet; finish the search with: tune-digits search --resume {run.path}"
+        )
+    board = pd.read_csv(run.leaderboard)
+    answer = None if plan.members is not None else read_answer(run)
+    return board, choose(board, run.trials(), plan, answer)
+
+
 def preferred(board: pd.DataFrame, answer: Answer, by: str) -> list[int]:
     """The numbers of the confirmed trials in the order of `ensemble.prefer`. board: the leaderboard, best first.
 
@@ -94,19 +105,22 @@ def far_behind(board: pd.DataFrame, chosen: list[int]) -> list[int]:
 
 
 def build_ensemble(
-    study: Study, run: runs.Run, task: Task, plan: Ensemble, executor: Executor, screen: Screen
+    study: Study,
+    run: runs.Run,
+    task: Task,
+    plan: Ensemble,
+    executor: Executor,
+    screen: Screen,
+    ladder: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Make the ensemble of a run: members, manifest, submission and report. Returns the report."""
+    """Make the ensemble of a run: members, manifest, submission and report. Returns the report.
+
+    ladder: the rungs of `ladder.run_ladder`, for the report.
+    """
     import torch
 
-    if not run.leaderboard.exists():
-        raise RunError(
-            f"{run.path}: no leaderboard.csv yet; finish the search with: tune-digits search --resume {run.path}"
-        )
-    board = pd.read_csv(run.leaderboard)
+    board, configs = chosen_members(run, plan)
     records = run.trials()
-    answer = None if plan.members is not None else read_answer(run)
-    configs = choose(board, records, plan, answer)
     confirmed = set(board["trial"].tolist())
     if plan.members is None and len(configs) < plan.top:
         screen.warn(f"--top {plan.top}, but only {len(configs)} trials are confirmed; all of them are taken")
@@ -138,20 +152,23 @@ def build_ensemble(
 
     jobs, manifest, judged = train_and_judge("retrain", data)
     rounds = [{"pseudo_labels": 0, "sets": judged.sets}]
-    if plan.pseudo is not None and task.test is not None:
-        rows, targets = select_pseudo(judged.test_vote, manifest.heads, plan.pseudo)
-        screen.say(
-            f"pseudo-labels: {len(rows):,} of {len(task.test):,} test images at {plan.pseudo:g} or surer"
+    rule, taken = rule_of(plan), None
+    for _ in range(plan.pseudo_rounds if rule is not None and task.test is not None else 0):
+        assert rule is not None and task.test is not None
+        rows, targets = select_pseudo(judged.test_vote, judged.test_labels, manifest.heads, rule)
+        screen.say(f"pseudo-labels: {len(rows):,} of {len(task.test):,} test images at {rule.cut:g} or surer")
+        labels = (rows.tobytes(), targets.tobytes())
+        if not len(rows) or labels == taken:
+            break
+        taken = labels
+        more = replace(
+            data,
+            images=np.concatenate([data.images, task.test.images[rows]]),
+            proba=np.concatenate([data.proba, targets]),
+            pseudo=len(rows),
         )
-        if len(rows):
-            more = replace(
-                data,
-                images=np.concatenate([data.images, task.test.images[rows]]),
-                proba=np.concatenate([data.proba, targets]),
-                pseudo=len(rows),
-            )
-            jobs, manifest, judged = train_and_judge("retrain with pseudo-labels", more)
-            rounds.append({"pseudo_labels": len(rows), "sets": judged.sets})
+        jobs, manifest, judged = train_and_judge("retrain with pseudo-labels", more)
+        rounds.append({"pseudo_labels": len(rows), "sets": judged.sets})
     before = [source.rows for _, config in configs for source in sources_of(config, None)]
     hashes = [row_hashes(task.train.images), *(seen for seen in before if seen is not None)]
     write_trained_rows(folder, np.concatenate(hashes))
@@ -168,9 +185,11 @@ def build_ensemble(
         "disputed": disputed,
         "voting": plan.voting,
         "tta": plan.tta,
+        "tta_strength": plan.tta_strength,
         "metric": study.cv.score,
         "cross_validation": _cross_validation(board, [n for n, _ in configs]),
         "rounds": rounds,
+        "ladder": list(ladder),
         "seconds": time.monotonic() - started,
     }
     disk.write_json(folder / "report.json", report)
@@ -222,6 +241,7 @@ def _manifest(
         shape=(channels, height, width),
         voting=plan.voting,
         tta=plan.tta,
+        tta_strength=plan.tta_strength,
         data=data,
         form=RowForm.wide(task.targets) if task.submission is None else task.submission.form,
         metric=metric,

@@ -53,6 +53,8 @@ class Vote(nn.Module):
 
 def load_vote(folder: Path, manifest: Manifest) -> Vote:
     """The saved ensemble of `folder` as one network on the CPU. Raises RunError for a vote that is no network."""
+    if manifest.tta_strength is not None:
+        raise RunError(f"{folder}: views drawn from the augmentation cannot be exported; leave tta_strength out")
     if manifest.voting not in VOTINGS:
         raise RunError(
             f"{folder}: a {manifest.voting} vote cannot be exported; use one of {', '.join(VOTINGS)}"

@@ -14,13 +14,14 @@ from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import RowForm, Target, head_slices
 from tune_digits.data.formats import Auto
 from tune_digits.data.options import DataOptions
+from tune_digits.ensemble.tta import predict_views
 from tune_digits.ensemble.vote import VOTES
 from tune_digits.errors import RunError
 from tune_digits.learn.metrics import Metric
 from tune_digits.trained_rows import count_seen, read_trained_rows
 from tune_digits.tune.networks import load_network
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
 
 
@@ -28,9 +29,9 @@ MANIFEST = "manifest.json"
 class Manifest:
     """What a saved ensemble is: enough to build its networks, read images for them and write a submission.
 
-    shape: (C, H, W). members: file names in the folder. data: how the training images were read. form: how a submission
-    writes the answer for one image. metric: what the study maximised. trained_on: fingerprint of the labelled data that
-    all members were trained on.
+    shape: (C, H, W). members: file names in the folder. tta, tta_strength: as in `tta.predict_views`. data: how the
+    training images were read. form: how a submission writes the answer for one image. metric: what the study
+    maximised. trained_on: fingerprint of the labelled data that all members were trained on.
     """
 
     members: tuple[str, ...]
@@ -38,6 +39,7 @@ class Manifest:
     shape: tuple[int, int, int]
     voting: str
     tta: int
+    tta_strength: float | None
     data: DataOptions
     form: RowForm
     metric: Metric
@@ -63,6 +65,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
             "shape": list(manifest.shape),
             "voting": manifest.voting,
             "tta": manifest.tta,
+            "tta_strength": manifest.tta_strength,
             "data": manifest.data.reading(),  # no path of the training data
             "submission": asdict(manifest.form),
             "metric": asdict(manifest.metric),
@@ -92,6 +95,7 @@ def read_manifest(folder: Path) -> Manifest:
             shape=tuple(raw["shape"]),
             voting=raw["voting"],
             tta=raw["tta"],
+            tta_strength=raw["tta_strength"],
             data=Auto.model_validate(raw["data"]),
             form=_row_form(**raw["submission"]),
             metric=_metric(**raw["metric"]),
@@ -151,8 +155,6 @@ def predict_members(
     """Probabilities float32 (M, N, K) of every member for uint8 images (N, C, H, W)."""
     import torch
 
-    from tune_digits.learn.predict import predict_proba
-
     if images.shape[1:] != manifest.shape:
         raise RunError(
             f"the ensemble was trained on images of (C, H, W) {manifest.shape}, not {images.shape[1:]}"
@@ -161,7 +163,7 @@ def predict_members(
     parts = []
     for i, name in enumerate(manifest.members):
         model, config = load_member(folder / name, manifest, device)
-        parts.append(predict_proba(model, pixels, manifest.heads, tta=tta, precision=config.train.precision))
+        parts.append(predict_views(model, config, pixels, manifest.heads, tta, manifest.tta_strength))
         each(i + 1)
     return np.stack(parts)
 
