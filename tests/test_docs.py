@@ -16,7 +16,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from tune_digits.cli import ablate, ensemble, predict, search, tricks
+from tune_digits.cli import ablate, blend, ensemble, predict, search, tricks
 from tune_digits.cli.main import COMMANDS
 from tune_digits.config import Search, TrialConfig, variants
 from tune_digits.data.formats import Auto
@@ -31,6 +31,7 @@ PARSERS = {
     "search": search.make_parser,
     "ensemble": ensemble.make_parser,
     "predict": predict.make_parser,
+    "blend": blend.make_parser,
     "tricks": tricks.make_parser,
     "ablate": ablate.make_parser,
 }
@@ -63,7 +64,7 @@ def test_blocks_and_spans_are_found(tmp_path: Path) -> None:
 # ── commands ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-COMMAND = r"(?:\.venv/bin/)?python |make |tune-digits |(?:search|ablate|ensemble|predict|tricks)\.py"
+COMMAND = r"(?:\.venv/bin/)?python |make |tune-digits |(?:search|ablate|ensemble|predict|blend|tricks)\.py"
 
 
 def words_of(line: str) -> list[list[str]]:
@@ -116,6 +117,8 @@ def parse(name: str, flags: list[str]) -> None:
     """Exit with code 2, as the command would, where it does not take these flags."""
     if name == "predict" and "--data" not in flags:
         flags = [*flags, "--data", "FOLDER"]  # it needs one, and a text may speak of another flag
+    if name == "blend" and not flags[:1]:
+        flags = ["FILE"]
     try:
         args = PARSERS[name]().parse_args(flags)
     except SystemExit as ended:

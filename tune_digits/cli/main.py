@@ -1,4 +1,4 @@
-"""The console command `tune-digits search|ablate|ensemble|predict|tricks`."""
+"""The console command `tune-digits search|ablate|ensemble|predict|blend|tricks`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ COMMANDS = {
     "ablate": "which tricks of the best configuration help",
     "ensemble": "retrain the best on all data, vote, write a submission",
     "predict": "predict with a saved ensemble",
+    "blend": "vote over predictions and submissions in files",
     "tricks": "list what a trial can be made of, knob by knob",
 }
 
