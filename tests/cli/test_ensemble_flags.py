@@ -105,7 +105,7 @@ def test_each_member_has_a_submission_of_its_own(searched: Path, capsys: Output)
         files = sorted((searched / "ensemble").glob("submission*.csv"))
         return {path.name: pd.read_csv(path)["label"].tolist() for path in files}
 
-    assert ensemble("--top", 3, "--each", "--voting", "hard") == 0
+    assert ensemble("--top", 3, "--each", "--vote", "hard") == 0
     out = capsys.readouterr().out
     told = report(searched)
     names = [member["name"] for member in told["members"]]
@@ -184,11 +184,11 @@ def test_members_are_trained_for_so_many_epochs(searched: Path) -> None:
         assert meta["config"]["train"]["epochs"] == epochs
 
 
-@flags("--voting")
-def test_voting_is_in_the_report_and_the_manifest(searched: Path) -> None:
-    for voting in ("hard", "soft"):
-        assert ensemble("--voting", voting) == 0
-        assert report(searched)["voting"] == manifest(searched)["voting"] == voting
+@flags("--vote")
+def test_the_vote_is_in_the_report_and_the_manifest(searched: Path) -> None:
+    for rule in ("hard", "soft", "rank"):
+        assert ensemble("--vote", rule) == 0
+        assert report(searched)["vote"]["rule"] == manifest(searched)["vote"]["rule"] == rule
 
 
 @flags("--pseudo", "--no-pseudo")

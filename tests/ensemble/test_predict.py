@@ -22,7 +22,7 @@ from tune_digits.ensemble.members import (
     vote,
     write_manifest,
 )
-from tune_digits.ensemble.vote import labels_of
+from tune_digits.ensemble.vote import Ballot, labels_of
 from tune_digits.learn.metrics import ACCURACY
 from tune_digits.learn.models import build_model
 from tune_digits.tune.networks import save_network
@@ -41,7 +41,7 @@ def ensemble(
     channels = shape[0]
     model = build_model(config.model, *shape, classes, (0.5,) * channels, (0.3,) * channels)
     save_network(folder / "m.safetensors", model, config, {})
-    manifest = Manifest(("m.safetensors",), targets, shape, "soft", 1, None, data, form, ACCURACY, "")
+    manifest = Manifest(("m.safetensors",), targets, shape, Ballot(), 1, None, data, form, ACCURACY, "")
     write_manifest(folder, manifest)
     return folder
 

@@ -109,7 +109,7 @@ def run_command(main: Callable[[argparse.Namespace], int], args: argparse.Namesp
             traceback.print_exc()
         # the library does not know how it was called
         message = re.sub(
-            r"tune-digits (search|ablate|ensemble|predict|report|check|clean)\b",
+            r"tune-digits (search|ablate|ensemble|predict|blend|report|check|clean)\b",
             lambda found: command(found[1]),
             str(error),
         )
@@ -175,6 +175,16 @@ def parse_budget(text: str) -> int | str:
 def parse_groups(text: str) -> str | dict[str, int]:
     """A whole number is rows per group, anything else a column."""
     return {"rows_per_group": int(text)} if text.isdecimal() else text
+
+
+def refuse_existing(args: argparse.Namespace, *flags: str) -> None:
+    """Raise UserError where the file that a flag names is there already. flags: as attributes of args."""
+    for flag in flags:
+        path = getattr(args, flag)
+        if path is not None and path.exists():
+            raise UserError(
+                f"{flag_of(flag)} {path}: is there already; nothing is overwritten. Name another file"
+            )
 
 
 def flag_of(name: str) -> str:

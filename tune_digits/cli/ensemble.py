@@ -38,7 +38,11 @@ FLAGS = {
             "prefer",
             "seeds",
             "epochs",
-            "voting",
+            "vote",
+            "force_members",
+            "class_balance",
+            "force_balance",
+            "class_offsets",
             "pseudo",
             "pseudo_quantile",
             "pseudo_cap",
@@ -84,9 +88,36 @@ def make_parser(defaults: Mapping[str, str] | None = None) -> argparse.ArgumentP
     add("--seeds", type=int, metavar="N", help="trainings of each configuration")
     add("--epochs", type=int, metavar="N", help="passes over the data, instead of as many as in the trial")
     add(
-        "--voting",
-        choices=("soft", "hard"),
-        help="soft: mean of probabilities; hard: most frequent label",
+        "--vote",
+        choices=("auto", "soft", "hard", "weighted", "greedy", "stacked", "mixed", "rank"),
+        help="soft: mean of probabilities; hard: most frequent label; rank: points for the order of the classes; "
+        "mixed: soft inside a family of networks, hard between; learnt from out-of-fold predictions: weighted, greedy, "
+        "stacked; auto: greedy where it is told to be better than soft, else soft",
+    )
+    add(
+        "--force-members",
+        action="store_true",
+        default=None,
+        help="all of the best N vote, also those that make the vote worse out of fold",
+    )
+    add(
+        "--class-balance",
+        type=parse_balance,
+        metavar="equal|CLASS=P,…",
+        help="how the classes of the test images are known to be distributed; the vote is matched to it where that is "
+        "told to help out of fold",
+    )
+    add(
+        "--force-balance",
+        action="store_true",
+        default=None,
+        help="match the vote to the class balance in any case",
+    )
+    add(
+        "--class-offsets",
+        action="store_true",
+        default=None,
+        help="favour rare classes where that is told to help the metric out of fold",
     )
     pseudo = parser.add_mutually_exclusive_group()
     pseudo.add_argument(
@@ -140,6 +171,24 @@ def parse_names(text: str) -> list[str]:
     if not all(names):
         raise argparse.ArgumentTypeError(f"{text!r}: write names with commas between them: resnet18,resnet34")
     return names
+
+
+def parse_balance(text: str) -> str | dict[str, float]:
+    """'equal' -> 'equal'; 'cat=3,dog=1' -> {'cat': 3.0, 'dog': 1.0}. Raises ArgumentTypeError."""
+    if text == "equal":
+        return text
+    found = {}
+    for part in text.split(","):
+        name, _, value = part.rpartition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            name = ""
+        if not name.strip():
+            raise argparse.ArgumentTypeError(
+                f"{part!r}: write equal, or a prior for each class: cat=0.75,dog=0.25"
+            )
+    return found
 
 
 def main(argv: list[str] | None = None) -> int:

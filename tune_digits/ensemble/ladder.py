@@ -24,7 +24,7 @@ from tune_digits.ensemble.pseudo import Rule, rule_of, select_pseudo
 from tune_digits.ensemble.retrain import MemberJob, RetrainData, member_jobs, retrain
 from tune_digits.ensemble.rungs import Rung, judge_rung
 from tune_digits.ensemble.tta import predict_views
-from tune_digits.ensemble.vote import VOTES, labels_of
+from tune_digits.ensemble.vote import Ballot, cast, labels_of
 from tune_digits.execute.executor import Executor
 from tune_digits.learn.metrics import metric_of, score
 from tune_digits.runs import Fingerprints, FoldResult, Run
@@ -157,7 +157,7 @@ class _Climb:
         base, members = single, len(voters.files[0])
         if members > 1:
             started = time.monotonic()
-            name = f"+ {members}-member {plan.voting} vote"
+            name = f"+ {members}-member {self._rule} vote"
             if steps.add(name, self._answers(voters), started, unless_worse=True):
                 base = voters
             else:
@@ -188,7 +188,7 @@ class _Climb:
             for fold, own in zip(self.folds, last.files, strict=True):
                 proba = self._predict(fold, own, last.views)
                 answers = np.stack([labels_of(p, heads) for p in proba])
-                rows, targets = select_pseudo(VOTES[self.plan.voting](proba, heads), answers, heads, rule)
+                rows, targets = select_pseudo(self._vote(proba), answers, heads, rule)
                 found += len(rows)
                 if not len(rows):  # nothing to learn from: the members stay
                     files.append(own)
@@ -267,12 +267,20 @@ class _Climb:
             parts.append(predict_views(model, config, pixels, heads, *views))
         return np.stack(parts)
 
+    @property
+    def _rule(self) -> str:
+        """What is learnt from out-of-fold predictions would know the labels of the outer fold: there it is soft."""
+        return self.plan.vote if self.plan.vote in ("hard", "rank") else "soft"
+
+    def _vote(self, proba: np.ndarray) -> np.ndarray:
+        return cast(proba, head_slices(self.task.targets), Ballot(self._rule))
+
     def _answers(self, voters: _Voters) -> list[FoldResult]:
         """What the voters say of each outer fold, and its score."""
         heads, metric = head_slices(self.task.targets), metric_of(self.study.cv, self.task.targets)
         found = []
         for fold, files in zip(self.folds, voters.files, strict=True):
-            proba = VOTES[self.plan.voting](self._predict(fold, files, voters.views), heads)
+            proba = self._vote(self._predict(fold, files, voters.views))
             value = score(metric, proba, self.task.train.labels[fold.valid_idx], heads)
             made_from = Fingerprints("", "")
             found.append(FoldResult(0, fold.index, 0, fold.valid_idx, proba, value, 0.0, made_from))

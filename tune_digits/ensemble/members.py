@@ -14,8 +14,9 @@ from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import RowForm, Target, head_slices
 from tune_digits.data.formats import Auto
 from tune_digits.data.options import DataOptions
+from tune_digits.ensemble.predictions import row_form
 from tune_digits.ensemble.tta import predict_views
-from tune_digits.ensemble.vote import VOTES
+from tune_digits.ensemble.vote import Ballot, Stack, cast
 from tune_digits.errors import RunError
 from tune_digits.learn.metrics import Metric
 from tune_digits.trained_rows import count_seen, read_trained_rows
@@ -29,15 +30,16 @@ MANIFEST = "manifest.json"
 class Manifest:
     """What a saved ensemble is: enough to build its networks, read images for them and write a submission.
 
-    shape: (C, H, W). members: file names in the folder. tta, tta_strength: as in `tta.predict_views`. data: how the
-    training images were read. form: how a submission writes the answer for one image. metric: what the study
-    maximised. trained_on: fingerprint of the labelled data that all members were trained on.
+    shape: (C, H, W). members: file names in the folder. ballot: how they vote. tta, tta_strength: as in
+    `tta.predict_views`. data: how the training images were read. form: how a submission writes the answer for one
+    image. metric: what the study maximised. trained_on: fingerprint of the labelled data that all members were trained
+    on.
     """
 
     members: tuple[str, ...]
     targets: tuple[Target, ...]
     shape: tuple[int, int, int]
-    voting: str
+    ballot: Ballot
     tta: int
     tta_strength: float | None
     data: DataOptions
@@ -63,7 +65,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
             "members": list(manifest.members),
             "targets": [{"name": t.name, "classes": list(t.classes)} for t in manifest.targets],
             "shape": list(manifest.shape),
-            "voting": manifest.voting,
+            "vote": asdict(manifest.ballot),
             "tta": manifest.tta,
             "tta_strength": manifest.tta_strength,
             "data": manifest.data.reading(),  # no path of the training data
@@ -93,11 +95,11 @@ def read_manifest(folder: Path) -> Manifest:
             members=tuple(raw["members"]),
             targets=tuple(Target(t["name"], tuple(t["classes"])) for t in raw["targets"]),
             shape=tuple(raw["shape"]),
-            voting=raw["voting"],
+            ballot=_ballot(**raw["vote"]),
             tta=raw["tta"],
             tta_strength=raw["tta_strength"],
             data=Auto.model_validate(raw["data"]),
-            form=_row_form(**raw["submission"]),
+            form=row_form(**raw["submission"]),
             metric=_metric(**raw["metric"]),
             trained_on=raw["trained_on"],
         )
@@ -105,9 +107,21 @@ def read_manifest(folder: Path) -> Manifest:
         raise RunError(f"{path}: damaged ({type(error).__name__}: {error})") from None
 
 
-def _row_form(suffixes: list[str], label_columns: list[str], heads: list[list[int]], **rest: Any) -> RowForm:
-    return RowForm(
-        suffixes=tuple(suffixes), label_columns=tuple(label_columns), heads=tuple(map(tuple, heads)), **rest
+def _ballot(
+    weights: list[list[float]],
+    configurations: list[int],
+    families: list[int],
+    stacks: list[dict[str, Any]],
+    offsets: list[float],
+    rule: str,
+) -> Ballot:
+    return Ballot(
+        rule,
+        tuple(map(tuple, weights)),
+        tuple(configurations),
+        tuple(families),
+        tuple(Stack(tuple(map(tuple, s["coefficients"])), tuple(s["intercepts"])) for s in stacks),
+        tuple(offsets),
     )
 
 
@@ -170,4 +184,4 @@ def predict_members(
 
 def vote(proba: np.ndarray, manifest: Manifest) -> np.ndarray:
     """The ensemble's answer float64 (N, K) from its members' (M, N, K)."""
-    return VOTES[manifest.voting](proba, manifest.heads)
+    return cast(proba, manifest.heads, manifest.ballot)
