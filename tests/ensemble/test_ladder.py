@@ -22,7 +22,7 @@ from tune_digits.ensemble.ladder import STRENGTHS, Ladder, run_ladder, without_l
 from tune_digits.ensemble.retrain import SEEDS
 from tune_digits.ensemble.rungs import Rung
 from tune_digits.ensemble.tta import predict_views
-from tune_digits.ensemble.vote import hard_vote, soft_vote
+from tune_digits.ensemble.vote import Ballot, cast
 from tune_digits.errors import ConfigError, RunError
 from tune_digits.runs import FoldResult, Run
 from tune_digits.screen import Screen
@@ -130,13 +130,15 @@ def test_members_train_on_the_other_folds_and_on_pseudo_labels_of_their_own(
         assert set(data.proba[more].max(1)) == {1.0}
 
 
-@pytest.mark.parametrize(("voting", "vote"), [("soft", soft_vote), ("hard", hard_vote)])
+@pytest.mark.parametrize(
+    ("named", "rule"), [("soft", "soft"), ("hard", "hard"), ("auto", "soft"), ("stacked", "soft")]
+)
 def test_the_rungs_are_the_first_member_then_the_vote_then_the_vote_over_views(
-    confirmed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, voting: str, vote: Any
+    confirmed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, rule: str
 ) -> None:
     seen = watched(monkeypatch)
     own = copied(confirmed, tmp_path)
-    climb(own, tta=3, tta_strength=0.5, voting=voting, force=True)
+    climb(own, tta=3, tta_strength=0.5, vote=named, force=True)
     best = pd.read_csv(own.leaderboard)["trial"].tolist()
     images = torch.from_numpy(TASK.train.images[FOLDS[1].valid_idx])
 
@@ -147,10 +149,14 @@ def test_the_rungs_are_the_first_member_then_the_vote_then_the_vote_over_views(
 
     plain = np.stack([say(trial, 1, None) for trial in best])
     views = np.stack([say(trial, 3, 0.5) for trial in best])
-    expected = [vote(plain[:1], HEADS), vote(plain, HEADS), vote(views, HEADS)]
+    expected = [
+        cast(plain[:1], HEADS, Ballot(rule)),
+        cast(plain, HEADS, Ballot(rule)),
+        cast(views, HEADS, Ballot(rule)),
+    ]
     assert [name for name, _ in seen] == [
         "single best model",
-        f"+ 2-member {voting} vote",
+        f"+ 2-member {rule} vote",
         "+ TTA 3, strength 0.5",
     ]
     for (_, answers), proba in zip(seen, expected, strict=True):

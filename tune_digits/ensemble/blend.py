@@ -174,7 +174,7 @@ def _as_proba(voter: Labels, frame: Probabilities, sure: float) -> np.ndarray:
             if (found < 0).any():
                 row = rows[int(np.argmax(found < 0))]
                 raise DataError(
-                    f"{voter.path}, row {place[row] + 1}: the label {written[row]!r} is no class of {frame.path}. "
+                    f"{voter.path}, row {place[row] + 1}: the label {str(written[row])!r} is no class of {frame.path}. "
                     f"Its classes: {', '.join(list(known)[:20])}"
                 )
             labels[asked.rows[rows], head] = found
