@@ -413,11 +413,11 @@ def test_a_score_that_favours_weak_augmentation_is_seen(whole):
     replay, tables = module("replay"), module("table_file")
     table = fresh(whole[0])
     trees = [{"augment": {"strength": s}} for s in (0.1, 0.5, 0.9, 1.3)]
-    table.setting = dataclasses.replace(table.setting, configurations=trees)
+    table.setting = dataclasses.replace(table.setting, configurations=trees, lengths=[1, 1, 2])
     for seed in (0, 1):
         for c in range(4):
             for length, epochs in enumerate(table.setting.lengths):
-                right = 10 * c if length else 30 - 10 * c
+                right = 10 * c if length == 2 else 30 - 10 * c
                 off = np.ones((2, epochs, 40), np.uint8)
                 off[:, :, :right] = 0
                 end = np.ones((2, 60), np.uint8)
