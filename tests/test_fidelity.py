@@ -356,11 +356,11 @@ def test_the_best_after_the_first_epochs_go_on():
 
 
 def test_short_trainings_choose_and_full_ones_rank():
-    """Scores of the short training as high as any: what has trained in full is ranked before it all the same."""
-    curves = [[0.5] * 9, [0.6] * 9, [0.55] * 9]
+    """What has trained in full is ranked before what has a higher score after its short training."""
+    curves = [[0.5] * 9, [0.6] + [0.4] * 8, [0.55] + [0.45] * 8]
     counted, outcome = act(module("policies").shorter(0), curves, budget=3 + 9 + 9)
     assert counted == {0: 1, 1: 10, 2: 10}
-    assert outcome.ranked == [1, 2, 0]
+    assert outcome.ranked == [2, 1, 0]
 
 
 def test_without_stopping_every_epoch_is_trained_until_the_budget_ends():

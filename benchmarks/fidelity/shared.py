@@ -127,9 +127,13 @@ def measure(table: Table) -> dict[str, Any]:
         )
         scores = 1 - wrong.mean(2)
         best = np.argsort(-scores.mean(0))[: len(numbers) // 2]
+        widths = np.array([tree["model"]["width"] for tree in setting.configurations])
         found[f"{epochs} epochs"] = {
-            "scores": shared_fraction(scores),
-            "scores, better half": shared_fraction(scores[:, best]),
+            "scores": {
+                "all": shared_fraction(scores),
+                "better half": shared_fraction(scores[:, best]),
+                **{f"width {w}": shared_fraction(scores[:, widths == w]) for w in np.unique(widths)},
+            },
             "images": {kind: saved(wrong, pairs) for kind, pairs in kinds.items()},
         }
     return found
