@@ -286,6 +286,20 @@ def test_replayed_stops_are_those_of_the_products_scheduler(curves, scheduler, g
     assert act(module("policies").stopping(scheduler, grace=grace), curves)[0] == expected
 
 
+def test_trials_that_run_together_take_turns_and_make_room_for_the_next():
+    """The second is behind at its first epoch and stopped; the third comes in its place."""
+    policies, asked = module("policies"), []
+    curves = [[0.9] * 9, [0.1] * 9, [0.95] * 9]
+    heard = made(curves)
+
+    def count(ask, epoch):
+        asked.append(ask.configuration)
+        return heard(ask, epoch)
+
+    module("replay").replay(policies.stopping("asha", together=2), [0, 1, 2], [1, 9], count, 6)
+    assert asked == [0, 1, 0, 2, 0, 2]
+
+
 @pytest.mark.parametrize("judge, other", [("by_raw", "raw"), ("by_loss", "loss")])
 def test_a_rung_is_judged_by_what_the_policy_says(judge, other):
     """All have the same EMA scores; what judges puts the second below the first."""

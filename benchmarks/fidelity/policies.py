@@ -1,7 +1,7 @@
 """Policies of a search, as they would have acted on recorded trainings.
 
 A policy is a generator: it yields what to train for one more epoch, and is sent the report. It knows nothing but the
-reports, and does not know when the budget ends. One worker: the epochs come one after the other.
+reports, and does not know when the budget ends.
 """
 
 from __future__ import annotations
@@ -80,19 +80,28 @@ def by_extrapolation(reports: list[Report], epochs: int) -> float:
 # ── policies ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def stopping(scheduler: str, judge: Judge = by_ema, grace: int | None = None) -> Start:
-    """The product's own schedulers (tune/scheduler.py): one trial after the other, stopped where they say so."""
+def stopping(scheduler: str, judge: Judge = by_ema, grace: int | None = None, together: int = 1) -> Start:
+    """The product's own schedulers (tune/scheduler.py): trials are stopped where they say so.
+
+    together: how many trials run at a time, as on so many workers; they take turns of one epoch.
+    """
 
     def start(order: Sequence[int], lengths: Sequence[int]) -> Policy:
         given = {} if grace is None else {"grace_period": grace}
         stopper = make_scheduler(Search(scheduler=scheduler, **given), lengths[-1])
-        for number, configuration in enumerate(order):
-            reports: list[Report] = []
-            while not reports or not reports[-1].over:
+        waiting = list(enumerate(order))
+        running: list[tuple[int, int, list[Report]]] = []  # number of the trial, configuration, its reports
+        while waiting or running:
+            while waiting and len(running) < together:
+                number, configuration = waiting.pop(0)
+                running.append((number, configuration, []))
+            for trial in list(running):
+                number, configuration, reports = trial
                 reports.append((yield Ask(configuration)))
                 score = judge(reports, lengths[-1])
-                if stopper.stops(number, {"epoch": reports[-1].epoch, "score": score}):
-                    break
+                stopped = stopper.stops(number, {"epoch": reports[-1].epoch, "score": score})
+                if stopped or reports[-1].over:
+                    running.remove(trial)
 
     return start
 
@@ -236,6 +245,8 @@ POLICIES: dict[str, Start] = {
     "asha, grace 1 (default)": stopping("asha"),
     "asha, grace 3": stopping("asha", grace=3),
     "asha, grace 9 (aug.yaml)": stopping("asha", grace=9),
+    "asha, grace 1, on 4 workers": stopping("asha", together=4),
+    "asha, grace 9, on 4 workers": stopping("asha", grace=9, together=4),
     "asha, grace 1, judged by the last weights": stopping("asha", by_raw),
     "asha, grace 9, judged by the last weights": stopping("asha", by_raw, 9),
     "asha, grace 1, judged by cross-entropy": stopping("asha", by_loss),
