@@ -370,7 +370,7 @@ def test_the_best_after_the_first_epochs_go_on():
 
 
 def test_short_trainings_choose_and_full_ones_rank():
-    """What has trained in full is ranked before what has a higher score after its short training."""
+    """What has trained longer is ranked before what has a higher score after its short training, as in a search."""
     curves = [[0.5] * 9, [0.6] + [0.4] * 8, [0.55] + [0.45] * 8]
     counted, outcome = act(module("policies").shorter(0), curves, budget=3 + 9 + 9)
     assert counted == {0: 1, 1: 10, 2: 10}
@@ -380,7 +380,13 @@ def test_short_trainings_choose_and_full_ones_rank():
 def test_without_stopping_every_epoch_is_trained_until_the_budget_ends():
     curves = [[0.5] * 9, [0.9] * 9, [0.6] * 9]
     counted, outcome = act(module("policies").no_stopping, curves, budget=20, order=[2, 0, 1])
-    assert counted == {2: 9, 0: 9, 1: 2} and outcome.ranked == [1, 2, 0]
+    assert counted == {2: 9, 0: 9, 1: 2} and outcome.ranked == [2, 0, 1]
+
+
+def test_of_those_that_were_stopped_the_longer_trained_are_ranked_first():
+    curves = [[0.9] * 9, [0.8] * 9, [0.85, 0.85, 0.95] + [0.2] * 6, [0.5] * 9]
+    counted, outcome = act(module("policies").stopping("asha"), curves)
+    assert counted == {0: 9, 1: 1, 2: 1, 3: 1} and outcome.ranked == [0, 2, 1, 3]
 
 
 def test_chance_trains_nothing():

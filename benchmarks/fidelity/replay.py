@@ -5,9 +5,9 @@
 Replays the policies of policies.py on the recorded trainings of benchmarks/tables/*.npz. The search sees one seed and
 the watched rows. The truth is the mean score of the full trainings with the other seeds, on the rows that were not
 watched. Each replayed search proposes 12 of the configurations, as many as kannada.yaml, in a random order. Policies
-meet the same searches with the same budget of epochs. Each ranks what it has begun by its last search score, as the
-product does, trainings with the longer schedule first; the best three are confirmed. Regret is the truth of the best of
-the 12 less that of the first, and of the best of the confirmed ones.
+meet the same searches with the same budget of epochs. What is begun is ranked as the product ranks trials, longer
+trained ones first, then by the last score; the best three are confirmed. Regret is the truth of the best of the 12 less
+that of the first, and of the best of the confirmed ones.
 
 First the scores themselves: Spearman's correlation of what is known after some epochs with the truth, over all
 configurations, and over the half that is better in truth. Places that a configuration gains from that score to the
@@ -74,8 +74,8 @@ def replay(
     """Let a policy act until its budget of epochs is spent. reports: of an Ask, and the epoch it comes to."""
     policy = start(order, lengths)
     epochs: dict[Ask, int] = {}
-    # the last score of the training with the longest schedule: what is begun again is ranked anew
-    last: dict[int, tuple[int, float]] = {}
+    # of each configuration what was trained last: place of its length, epochs, score
+    last: dict[int, tuple[int, int, float]] = {}
     cost, answer = 0, None
     try:
         while cost < budget:
@@ -84,7 +84,7 @@ def replay(
             ask = Ask(ask.configuration, length)
             epochs[ask] = epochs.get(ask, 0) + 1
             answer = reports(ask, epochs[ask])
-            last[ask.configuration] = (length, answer.ema)
+            last[ask.configuration] = (length, epochs[ask], answer.ema)
             cost += 1
     except StopIteration:
         pass
