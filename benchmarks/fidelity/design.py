@@ -21,11 +21,15 @@ SPACE = Path(__file__).parent / "space.yaml"
 
 
 def design(count: int, path: Path = SPACE) -> list[dict[str, Any]]:
-    """`count` trees of TrialConfig. Raises ConfigError where the study file cannot be used."""
+    """`count` trees of TrialConfig, without the number of epochs. Raises ConfigError where the file cannot be used."""
     space = load_study(path).space
     points = qmc.Sobol(len(space.parameters()), seed=0).random(count)
-    trees = [space.suggest(_Point(iter(point))) for point in points.tolist()]
-    return [TrialConfig.model_validate(tree).model_dump(mode="json") for tree in trees]
+    found = []
+    for point in points.tolist():
+        tree = TrialConfig.model_validate(space.suggest(_Point(iter(point)))).model_dump(mode="json")
+        del tree["train"]["epochs"]
+        found.append(tree)
+    return found
 
 
 def with_epochs(tree: dict[str, Any], epochs: int) -> TrialConfig:

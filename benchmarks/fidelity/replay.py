@@ -1,6 +1,6 @@
 """Does a cheap score rank like the full training, and which policy of a search gains from that?
 
-    python benchmarks/fidelity/replay.py [--orders 300]
+    python benchmarks/fidelity/replay.py [--orders 100]
 
 Replays the policies of policies.py on the recorded trainings of benchmarks/tables/*.npz. The search sees one seed and
 the watched rows. The truth is the mean score of the full trainings with the other seeds, on the rows that were not
@@ -235,7 +235,7 @@ def about(table: Table) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--orders", type=int, default=300)
+    parser.add_argument("--orders", type=int, default=100)
     parser.add_argument("--tables", type=Path, nargs="+", default=sorted(TABLES.glob("*.npz")))
     args = read_arguments(parser)
     results = {}

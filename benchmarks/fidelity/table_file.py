@@ -55,7 +55,7 @@ class Record:
 class Setting:
     """What all trainings of a table share. lengths: epochs of a short, a middle and a full training. watched: W.
 
-    configurations: trees of TrialConfig. What is not in here must not change a training.
+    configurations: trees of TrialConfig without the number of epochs. What is not in here must not change a training.
     """
 
     data: str
