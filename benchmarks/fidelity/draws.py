@@ -6,7 +6,7 @@ The product draws one operation after the other from one generator: where a conf
 that come after it draw other numbers. Here that is changed for the time of a training, and the fraction of rows that
 one of two trainings alone has right is compared: as it is, with a generator for each operation, and with less shared.
 Configurations that differ little: plain (rotate, shift, zoom, shear), weaker (the same at 0.8 times the strength), with
-elastic deformation, with that and cutout. Rows and sizes are those of make.py. Six minutes of one core. Writes
+elastic deformation, with that and cutout. Rows and sizes are those of make.py. Ten minutes of one core. Writes
 benchmarks/results/fidelity-draws.json.
 """
 
