@@ -22,6 +22,7 @@ ROOMS = [
         "data",
         "study_parts",
         "space",
+        "yaml_text",
         "study_fit",
         "study",
     ),

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from tune_digits.disk import storage_error
-from tune_digits.errors import StorageError, UserError
+from tune_digits.errors import StorageError, UserError, printable
 
 if TYPE_CHECKING:
     from tune_digits.study import Study
@@ -113,7 +113,7 @@ def run_command(main: Callable[[argparse.Namespace], int], args: argparse.Namesp
             lambda found: command(found[1]),
             str(error),
         )
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {printable(message)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         with suppress(OSError):  # of a terminal that was closed

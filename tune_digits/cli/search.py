@@ -141,7 +141,7 @@ def show_help(args: argparse.Namespace) -> int:
 
 def parse_set(items: list[str]) -> dict[str, object]:
     """['optimizer.lr=0.01'] -> {'optimizer.lr': 0.01}; values are YAML. Raises ConfigError."""
-    from tune_digits.study import parse_yaml
+    from tune_digits.yaml_text import parse_yaml
 
     values = {}
     for item in items:
