@@ -24,16 +24,8 @@ NEVER = {
         "cloudpickle.loads",
         "joblib.load",
     ),
-    *(
-        "dill.load",
-        "marshal.load",
-        "marshal.loads",
-        "shelve.open",
-        "pd.read_pickle",
-        "torch.jit.load",
-        "torch.hub.load",
-    ),
-    *("yaml.unsafe_load", "yaml.full_load", "yaml.load_all", "eval", "exec", "os.system"),
+    *("dill.load", "marshal.load", "marshal.loads", "shelve.open", "pd.read_pickle", "torch.jit.load"),
+    *("torch.hub.load", "yaml.unsafe_load", "yaml.full_load", "yaml.load_all", "eval", "exec", "os.system"),
 }
 
 

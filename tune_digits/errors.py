@@ -4,7 +4,7 @@ import re
 
 
 def printable(text: str) -> str:
-    """The text without letters that control a terminal: each is written as its number, but for ends of lines and tabs."""
+    """The text, letters that control a terminal written as their numbers; ends of lines and tabs stay."""
     return re.sub(
         r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", lambda m: f"\\x{ord(m[0]):02x}", text
     )

@@ -63,6 +63,18 @@ def test_a_record_for_which_there_is_no_space(
     assert len(board(here / "full")) == 1
 
 
+def test_a_confirming_training_that_cannot_keep_its_weights_is_not_left_out(
+    here: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = ("--set", "confirm.keep_weights=true")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", full_for(".safetensors"))
+        code = search("--space", "small.yaml", "--run-dir", "full", *keep)
+    assert "-seed0.safetensors: cannot be written" in told(capsys, code)
+    assert search("--resume", "full") == 0
+    assert len(list((here / "full/fold_weights").glob("*/*.safetensors"))) == 2
+
+
 def test_a_new_run_for_which_there_is_no_space(here: Path, capsys: Output) -> None:
     with files_of_at_most(300):
         code = search("--space", "small.yaml", "--run-dir", "full")

@@ -38,7 +38,7 @@ def test_a_formula_is_said_and_stays_as_it_is_in_the_submission(tmp_path: Path, 
     assert (tmp_path / "s.csv").read_text().splitlines()[1].split(",")[1] == name
 
 
-@pytest.mark.parametrize("names", [["cat", "dog"], ["ä-b", "b=c"], ["-1", "+2"]])
+@pytest.mark.parametrize("names", [["cat", "dog"], ["ä-b", "b=c"], ["a=1", "b+2"]])
 def test_other_names_are_not_said(names: list[str]) -> None:
     task = Task("t", from_arrays(IMAGES, np.array([names[0], names[-1]] * 2)))
     assert not [f for f in check_task(task, []) if f.kind == "formulas"]

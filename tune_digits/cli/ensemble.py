@@ -22,6 +22,7 @@ from tune_digits.cli.common import (
     origins_of,
     overrides_of,
     run_command,
+    stop_in,
     study_defaults,
 )
 
@@ -133,6 +134,7 @@ def ensemble(args: argparse.Namespace) -> int:
     from tune_digits.screen import Screen
     from tune_digits.study import load_study
 
+    stop_in(args.stop_at)
     screen = Screen()
     run = open_run(args.run)
     overrides = overrides_of(args, FLAGS)

@@ -29,6 +29,7 @@ from tune_digits.cli.common import (
     parse_groups,
     parse_seconds,
     run_command,
+    stop_in,
     study_defaults,
 )
 from tune_digits.errors import ConfigError
@@ -155,6 +156,7 @@ def parse_set(items: list[str]) -> dict[str, object]:
 def search(args: argparse.Namespace) -> int:
     from tune_digits.screen import Screen
 
+    stop_in(args.stop_at)
     screen = Screen()
     study, run = load(args)
     for note in study.notes:

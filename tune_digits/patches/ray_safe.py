@@ -1,9 +1,9 @@
 """A Ray of our own that nobody else can reach: it listens on 127.0.0.1 alone, and asks for a token.
 
-Whoever reaches one of Ray's ports runs code as the user who started it. Ray listens on all addresses of the machine, and
-replaces 127.0.0.1 by the machine's own address where it is told to listen there. Its token for local clusters lies in a
-file that other users of the machine may be able to read; ours is a new one in each session, in the environment of its
-processes alone.
+Whoever reaches one of Ray's ports, and has its token, runs code as the user who started it. Ray listens on all
+addresses of the machine, and where it is told to listen on 127.0.0.1 it takes the machine's own address for it. Its
+token for local clusters lies in a file that other users of the machine may be able to read; ours is a new one in each
+session, in the environment of its processes alone.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _services() -> Any:
 
 
 def ask_for_token() -> None:
-    """Before a Ray is started or joined: clients without a token are refused. Whoever sets RAY_AUTH_MODE has the say."""
+    """Before a Ray is started or joined: without a token nobody gets in, unless RAY_AUTH_MODE says otherwise."""
     os.environ.setdefault(MODE, "token")
     _read_environment_again()
 
@@ -64,7 +64,7 @@ def new_token() -> None:
 def _read_environment_again() -> None:
     """Ray reads mode and token when it is imported, which somebody may have done before."""
     with contextlib.suppress(ImportError):
-        from ray._private.authentication.authentication_token_setup import AuthenticationTokenLoader, Config
+        from ray._private.authentication import authentication_token_setup as setup
 
-        Config.initialize("")
-        AuthenticationTokenLoader.instance().reset_cache()
+        setup.Config.initialize("")  # type: ignore[attr-defined]  # Ray imports both there from its compiled part
+        setup.AuthenticationTokenLoader.instance().reset_cache()  # type: ignore[attr-defined]
