@@ -22,8 +22,8 @@ ROOMS = [
         "data",
         "study_parts",
         "space",
-        "yaml_text",
         "study_fit",
+        "yaml_text",
         "study",
     ),
     *(
