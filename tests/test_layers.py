@@ -23,6 +23,7 @@ ROOMS = [
         "study_parts",
         "space",
         "study_fit",
+        "yaml_text",
         "study",
     ),
     *(

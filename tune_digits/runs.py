@@ -28,6 +28,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -377,6 +378,8 @@ def create_run(
         path.mkdir(parents=True, exist_ok=True)
     else:
         stamp = time.strftime("%Y-%m-%d-%H%M%S")
+        # a study may be called whatever its file says: "../../a", or with letters that no file system takes
+        name = re.sub(r"[^\w.+-]+", "-", name)[:80]
         path = root / f"{stamp}-{name}"
         for attempt in range(2, 1000):
             try:

@@ -450,3 +450,11 @@ def test_help_shows_what_the_run_says(searched: Path, capsys: Output) -> None:
     with pytest.raises(SystemExit, match="0"):
         ensemble("--help", "--run", "nowhere")
     assert "small" not in capsys.readouterr().out
+
+
+@flags("--stop-at")
+def test_stop_at_sets_the_timer(searched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[float] = []
+    monkeypatch.setattr("tune_digits.cli.ensemble.stop_in", left.append)
+    assert ensemble("--stop-at", "08:00") == 0
+    assert len(left) == 1 and 0 < left[0] <= 86_400

@@ -23,6 +23,7 @@ from tune_digits.cli.common import (
     origins_of,
     overrides_of,
     run_command,
+    stop_in,
     study_defaults,
 )
 from tune_digits.cli.report import write_report
@@ -219,6 +220,7 @@ def ensemble(args: argparse.Namespace) -> int:
 
     if args.force_rungs and args.verify is None:
         raise ConfigError("--force-rungs says what to do with the steps of --verify, which is not given")
+    stop_in(args.stop_at)
     screen = Screen()
     run = open_run(args.run)
     overrides = overrides_of(args, FLAGS)

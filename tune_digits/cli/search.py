@@ -29,6 +29,7 @@ from tune_digits.cli.common import (
     parse_groups,
     parse_seconds,
     run_command,
+    stop_in,
     study_defaults,
 )
 from tune_digits.cli.report import write_report
@@ -155,7 +156,7 @@ def show_help(args: argparse.Namespace) -> int:
 
 def parse_set(items: list[str]) -> dict[str, object]:
     """['optimizer.lr=0.01'] -> {'optimizer.lr': 0.01}; values are YAML. Raises ConfigError."""
-    from tune_digits.study import parse_yaml
+    from tune_digits.yaml_text import parse_yaml
 
     values = {}
     for item in items:
@@ -169,6 +170,7 @@ def parse_set(items: list[str]) -> dict[str, object]:
 def search(args: argparse.Namespace) -> int:
     from tune_digits.screen import Screen
 
+    stop_in(args.stop_at)
     screen = Screen()
     study, run = load(args)
     for note in study.notes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,15 @@ from tune_digits.data.formats import Auto
 from tune_digits.data.options import DataOptions
 from tune_digits.ensemble.predictions import row_form
 from tune_digits.ensemble.tta import predict_views
-from tune_digits.ensemble.vote import Ballot, Stack, cast
-from tune_digits.errors import RunError
+from tune_digits.ensemble.vote import VOTES, Ballot, Stack, cast
+from tune_digits.errors import RunError, printable
 from tune_digits.learn.metrics import Metric
 from tune_digits.trained_rows import count_seen, read_trained_rows
 from tune_digits.tune.networks import load_network
 
 FORMAT = 4
 MANIFEST = "manifest.json"
+MOST_SIDE = 4096  # pixels of an image
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def read_manifest(folder: Path) -> Manifest:
             "Make the ensemble again with: tune-digits ensemble"
         )
     try:
-        return Manifest(
+        manifest = Manifest(
             members=tuple(raw["members"]),
             targets=tuple(Target(t["name"], tuple(t["classes"])) for t in raw["targets"]),
             shape=tuple(raw["shape"]),
@@ -103,8 +104,32 @@ def read_manifest(folder: Path) -> Manifest:
             metric=_metric(**raw["metric"]),
             trained_on=raw["trained_on"],
         )
-    except (KeyError, TypeError, ValueError) as error:
+        _check(manifest)
+        return manifest
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(f"{path}: damaged ({type(error).__name__}: {error})") from None
+
+
+def _check(manifest: Manifest) -> None:
+    """Raises ValueError for what no ensemble has. The folder may come from anybody, and is not to be trusted."""
+    for name in manifest.members:
+        parts = PurePosixPath(name.replace("\\", "/")).parts
+        if not name.endswith(".safetensors") or name.startswith("/") or ".." in parts or ":" in name:
+            raise ValueError(f"the member {name!r} is no file of weights in the ensemble's folder")
+    channels, height, width = manifest.shape
+    if not (1 <= channels <= 4 and 1 <= height <= MOST_SIDE and 1 <= width <= MOST_SIDE):
+        raise ValueError(f"the shape {manifest.shape} is not that of small images")
+    if not manifest.members or not manifest.targets:
+        raise ValueError("it has no members or no targets")
+    if manifest.ballot.rule not in VOTES or manifest.tta not in range(1, 65):
+        raise ValueError(f"it votes {manifest.ballot.rule!r} with {manifest.tta!r} views")
+    for target in manifest.targets:
+        for text in (target.name, *target.classes):
+            if text != printable(text):
+                raise ValueError(f"the name {text!r} has a letter that controls a terminal")
+    heads = range(len(manifest.targets))
+    if any(head not in heads for row in manifest.form.heads for head in row):
+        raise ValueError("its submission names a target that is not there")
 
 
 def _ballot(
