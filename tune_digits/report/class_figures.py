@@ -59,8 +59,8 @@ def confusion_matrix(counts: np.ndarray, names: Sequence[str]) -> Figure:
     part = counts[np.ix_(shown, shown)]
     fraction = part / np.maximum(counts[shown].sum(1, keepdims=True), 1)
     count = len(shown)
-    cell = 34 if count <= 12 else 22
-    figure = new_figure(70 + cell * count, 90 + cell * count)
+    side = max(count * (34 if count <= 12 else 22), 150)
+    figure = new_figure(70 + side, 90 + side)
     ax = figure.add_subplot()
     for i in range(count):
         for j in range(count):

@@ -111,8 +111,8 @@ def survivors(trials: pd.DataFrame, epochs: int, rungs: Sequence[int]) -> Figure
 def learning_curves(
     curves: pd.DataFrame, pruned: set[int], named: Mapping[int, str], value: str, label: str
 ) -> Figure:
-    """A line per trial over the epochs (rows in the order of trial and epoch), of the column `value` of the curves: stopped ones in grey, the `named` (trial
-    -> what it is called, the five first) in colours of their own."""
+    """A line per trial over the epochs, of the column `value`: stopped ones in grey, the first five of the `named`
+    (trial -> what it is called) in colours of their own. curves: in the order of trials and epochs."""
     figure = new_figure(270)
     ax = figure.add_subplot()
     table = curves[["trial", "epoch", value]].to_numpy(np.float64)
