@@ -29,7 +29,6 @@ import csv
 import json
 import os
 import time
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -39,15 +38,30 @@ import numpy as np
 
 from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import Target
-from tune_digits.disk import read_json, replacing, write_json, write_text
+from tune_digits.disk import (
+    make_folder,
+    read_arrays,
+    read_json,
+    sealed,
+    storage_error,
+    unsealed,
+    write_arrays,
+    write_json,
+    write_text,
+)
 from tune_digits.errors import RunError
 from tune_digits.machine import environment
 
-FORMAT = 2
+FORMAT = 3
 State = Literal["running", "finished", "ended", "pruned", "failed"]
 # finished: trained all epochs; ended: stopped by its own rule (early stopping, or a loss that was no longer finite);
 # pruned: stopped by the scheduler; failed: raised an error
 OVER: tuple[State, ...] = ("finished", "ended", "pruned", "failed")
+# what the file of a confirming training holds
+FOLD_ARRAYS = (
+    *("valid_idx", "valid_proba", "numbers", "figures", "fingerprints"),
+    *("holdouts", "holdout_scores", "reused_from"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +99,8 @@ class TrialRecord:
 class FoldResult:
     """One confirming training: valid_idx int64 (n,) rows of the training set, valid_proba float32 (n, K).
 
-    holdout_scores: the score on each labelled set from elsewhere.
+    holdout_scores: the score on each labelled set from elsewhere. reused_from: the run folder of which it was taken,
+    '' where it was trained here.
     """
 
     trial: int
@@ -97,6 +112,7 @@ class FoldResult:
     seconds: float
     fingerprints: Fingerprints
     holdout_scores: dict[str, float] = field(default_factory=dict)
+    reused_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,28 +184,36 @@ class Run:
 
     def append_epoch(self, number: int, report: Mapping[str, Any]) -> None:
         path = self.trial_folder(number) / "epochs.jsonl"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b") as file:
-            whole = file.seek(0, os.SEEK_END)
-            file.seek(0)
-            # a crash may have cut the last line short: the next must not stand behind it
-            whole = file.read(whole).rfind(b"\n") + 1
-            file.truncate(whole)
-            file.write((json.dumps(report) + "\n").encode())
+        make_folder(path.parent)
+        try:
+            with path.open("a+b") as file:
+                whole = file.seek(0, os.SEEK_END)
+                file.seek(0)
+                # a crash or a full disk may have cut the last line short: the next must not stand behind it
+                whole = file.read(whole).rfind(b"\n") + 1
+                file.truncate(whole)
+                file.write((json.dumps(sealed(report)) + "\n").encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise storage_error(error, path) or error from None
 
     def epochs(self, number: int) -> list[dict[str, Any]]:
-        """The recorded epochs of a trial, each once, in order. A last line cut short by a crash is left out."""
+        """The recorded epochs of a trial, each once, in order. A last line cut short by a crash is left out.
+
+        Raises RunError, naming file and line, where a line is damaged.
+        """
         path = self.trial_folder(number) / "epochs.jsonl"
         by_epoch: dict[int, dict[str, Any]] = {}
-        lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
         for i, line in enumerate(lines):
             if line:
                 try:
-                    report = json.loads(line)
-                except ValueError:
+                    report = unsealed(line)
+                except ValueError as error:
                     if i == len(lines) - 1:
                         break
-                    raise RunError(f"{path}: line {i + 1} is damaged") from None
+                    raise RunError(f"{path}: line {i + 1} is damaged ({error})") from None
                 by_epoch[report["epoch"]] = report
         return [by_epoch[e] for e in sorted(by_epoch)]
 
@@ -201,22 +225,16 @@ class Run:
 
     def write_truth(self, truth: Truth) -> None:
         """Keep what confirming trainings are judged by, so that they can be looked at without the data set."""
-        targets = json.dumps([asdict(target) for target in truth.targets])
-        with replacing(self.labels) as temporary, temporary.open("wb") as f:
-            np.savez_compressed(
-                f, labels=truth.labels, ids=truth.ids.astype(str), targets=np.array(targets, dtype=str)
-            )
+        targets = np.array(json.dumps([asdict(target) for target in truth.targets]), dtype=str)
+        write_arrays(self.labels, labels=truth.labels, ids=truth.ids.astype(str), targets=targets)
 
     def truth(self) -> Truth | None:
         """None before the confirmation has begun. Raises RunError."""
         if not self.labels.exists():
             return None
-        try:
-            with self.labels.open("rb") as file, np.load(file, allow_pickle=False) as z:
-                targets = tuple(Target(t["name"], tuple(t["classes"])) for t in json.loads(str(z["targets"])))
-                return Truth(z["labels"], z["ids"], targets)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise RunError(f"{self.labels}: damaged ({error}); --resume writes it again") from None
+        found = read_arrays(self.labels, ("labels", "ids", "targets"), "--resume writes it again")
+        targets = tuple(Target(t["name"], tuple(t["classes"])) for t in json.loads(str(found["targets"])))
+        return Truth(found["labels"], found["ids"], targets)
 
     def fold_file(self, trial: int, fold: int, seed: int) -> Path:
         return self.path / "confirm" / f"{trial:04d}-fold{fold}-seed{seed}.npz"
@@ -233,8 +251,7 @@ class Run:
 
         trained_rows: hashes uint64 of the images that the networks behind them were trained on.
         """
-        with replacing(self.out_of_fold) as temporary, temporary.open("wb") as f:
-            np.savez_compressed(f, proba=proba, trained_rows=trained_rows)
+        write_arrays(self.out_of_fold, proba=proba, trained_rows=trained_rows)
 
     def best_confirmed(self) -> int | None:
         """The number of the trial that leads the leaderboard; None where there is no leaderboard yet."""
@@ -301,32 +318,41 @@ def _read_trial(path: Path) -> TrialRecord:
 
 
 def _write_fold(path: Path, result: FoldResult) -> None:
-    with replacing(path) as temporary, temporary.open("wb") as f:
-        np.savez_compressed(
-            f,
-            valid_idx=result.valid_idx,
-            valid_proba=result.valid_proba.astype(np.float32),
-            numbers=np.array([result.trial, result.fold, result.seed]),
-            figures=np.array([result.score, result.seconds]),
-            fingerprints=np.array([result.fingerprints.data, result.fingerprints.folds]),
-            holdouts=np.array(list(result.holdout_scores), dtype=str),
-            holdout_scores=np.array(list(result.holdout_scores.values()), dtype=float),
-        )
+    write_arrays(
+        path,
+        valid_idx=result.valid_idx,
+        valid_proba=result.valid_proba.astype(np.float32),
+        numbers=np.array([result.trial, result.fold, result.seed]),
+        figures=np.array([result.score, result.seconds]),
+        fingerprints=np.array([result.fingerprints.data, result.fingerprints.folds]),
+        holdouts=np.array(list(result.holdout_scores), dtype=str),
+        holdout_scores=np.array(list(result.holdout_scores.values()), dtype=float),
+        reused_from=np.array(result.reused_from),
+    )
 
 
 def _read_fold(path: Path) -> FoldResult:
+    remedy = "delete it to train that fold again"
+    z = read_arrays(path, FOLD_ARRAYS, remedy)
     try:
-        # opened here: NumPy leaves a damaged archive open
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as z:
-            trial, fold, seed = (int(n) for n in z["numbers"])
-            score, seconds = (float(n) for n in z["figures"])
-            holdouts = dict(zip(map(str, z["holdouts"]), map(float, z["holdout_scores"]), strict=True))
-            made_from = Fingerprints(*map(str, z["fingerprints"]))
-            return FoldResult(
-                trial, fold, seed, z["valid_idx"], z["valid_proba"], score, seconds, made_from, holdouts
-            )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise RunError(f"{path}: damaged ({error}); delete it to train that fold again") from None
+        trial, fold, seed = (int(n) for n in z["numbers"])
+        score, seconds = (float(n) for n in z["figures"])
+        holdouts = dict(zip(map(str, z["holdouts"]), map(float, z["holdout_scores"]), strict=True))
+        made_from = Fingerprints(*map(str, z["fingerprints"]))
+        return FoldResult(
+            trial,
+            fold,
+            seed,
+            z["valid_idx"],
+            z["valid_proba"],
+            score,
+            seconds,
+            made_from,
+            holdouts,
+            str(z["reused_from"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: damaged ({error}); {remedy}") from None
 
 
 def create_run(

@@ -23,6 +23,7 @@ from tune_digits.patches.optuna_trials import trial_again
 from tune_digits.runs import State
 from tune_digits.space.space import Space, config_key
 from tune_digits.space.tree import flatten
+from tune_digits.tune.journal import check_journal
 from tune_digits.tune.samplers import REDRAWS, REDRAWS_OF, SAMPLERS, DistinctSampler
 
 STUDY_NAME = "search"
@@ -38,9 +39,11 @@ OPTUNA_STATES: dict[State, TrialState] = {
 def open_study(journal: Path, search: Search, space: Space, seed: int) -> optuna.Study:
     """The study in `journal`, created where there is none; the sampler that `search` names proposes, nothing twice.
 
-    With sampler nsga2 it has two objectives: the score, and the images per second at inference.
+    With sampler nsga2 it has two objectives: the score, and the images per second at inference. Raises RunError where
+    the journal is damaged.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    check_journal(journal)
     sampler = SAMPLERS[search.sampler](search, space, seed)
     redraws = REDRAWS_OF.get(search.sampler, REDRAWS)
     return optuna.create_study(
