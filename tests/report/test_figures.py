@@ -180,7 +180,7 @@ def test_survivors_are_counted_and_rungs_are_marked() -> None:
 
 
 def test_lines_that_lack_a_key_are_dashed_over_the_gap() -> None:
-    table = trials(4).assign(score=[0.9, 0.8, 0.7, 0.6])
+    table = trials(6).iloc[:5].assign(score=[0.9, 0.8, 0.7, 0.6, 0.5])
     order = [AXES[0], AXES[2], AXES[1]]  # rotate, which two of them lack, is in the middle
     ax = search_figures.parallel(table, order, "accuracy").axes[0]
     dashed = [c for c in ax.collections if c.get_linestyles()[0][1] is not None and len(c.get_segments())]

@@ -103,8 +103,8 @@ def reliability(table: pd.DataFrame) -> Figure:
     ax.errorbar(
         table["confidence"], table["accuracy"], np.maximum(error, 0), fmt="o", color=BLUE, elinewidth=1
     )
-    ax.set_xlim(0, 1)
-    ax.set_ylim(0, 1.02)
+    ax.set_xlim(0, 1.02)
+    ax.set_ylim(-0.03, 1.04)
     ax.set_ylabel("accuracy")
     below.bar(
         table["low"],
