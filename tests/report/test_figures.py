@@ -15,7 +15,7 @@ from tune_digits.report import class_figures, confirm_figures, judged, search_fi
 from tune_digits.report.style import BLUE, COLOURS, log_ticks, new_figure, score_scale, short, styled, svg
 from tune_digits.report.tables import KeyAxis
 
-HOSTILE = "<b>&\"'$_{x}$ ಕ </text>"
+HOSTILE = "<b>&\"'$^{$ ಕ </text>"  # what stands between the two $ is no formula
 
 
 def trials(count: int) -> pd.DataFrame:
