@@ -233,9 +233,9 @@ class Run:
         """None before the confirmation has begun. Raises RunError."""
         if not self.labels.exists():
             return None
-        z = read_arrays(self.labels, ("labels", "ids", "targets"), "--resume writes it again")
-        targets = tuple(Target(t["name"], tuple(t["classes"])) for t in json.loads(str(z["targets"])))
-        return Truth(z["labels"], z["ids"], targets)
+        found = read_arrays(self.labels, ("labels", "ids", "targets"), "--resume writes it again")
+        targets = tuple(Target(t["name"], tuple(t["classes"])) for t in json.loads(str(found["targets"])))
+        return Truth(found["labels"], found["ids"], targets)
 
     def fold_file(self, trial: int, fold: int, seed: int) -> Path:
         return self.path / "confirm" / f"{trial:04d}-fold{fold}-seed{seed}.npz"

@@ -18,6 +18,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def no_page(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing the page at the end of a search or an ensemble takes seconds: only the tests of it do."""
+    if request.path.name != "test_report.py":
+        for command in ("search", "ensemble"):
+            monkeypatch.setattr(f"tune_digits.cli.{command}.write_report", lambda *given, **named: None)
+
+
 @pytest.fixture(scope="session")
 def one_search(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a search of four trials, all confirmed, in `run`, and its data. It is only read."""

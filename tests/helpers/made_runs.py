@@ -119,7 +119,7 @@ def write_epochs(run: Run, record: TrialRecord) -> None:
         for e in range(1, record.epochs + 1)
     ]
     path = run.trial_folder(record.number) / "epochs.jsonl"
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    path.write_text("".join(json.dumps(disk.sealed(line)) + "\n" for line in lines))
 
 
 def made_task(targets: Sequence[Target] = DIGITS, rows: int = 120, side: int = 8, ids: Any = None) -> Task:

@@ -59,8 +59,8 @@ def confusion_matrix(counts: np.ndarray, names: Sequence[str]) -> Figure:
     part = counts[np.ix_(shown, shown)]
     fraction = part / np.maximum(counts[shown].sum(1, keepdims=True), 1)
     count = len(shown)
-    cell = 34 if count <= 12 else 22
-    figure = new_figure(70 + cell * count, 90 + cell * count)
+    side = max(count * (34 if count <= 12 else 22), 150)
+    figure = new_figure(70 + side, 90 + side)
     ax = figure.add_subplot()
     for i in range(count):
         for j in range(count):
@@ -103,8 +103,8 @@ def reliability(table: pd.DataFrame) -> Figure:
     ax.errorbar(
         table["confidence"], table["accuracy"], np.maximum(error, 0), fmt="o", color=BLUE, elinewidth=1
     )
-    ax.set_xlim(0, 1)
-    ax.set_ylim(0, 1.02)
+    ax.set_xlim(0, 1.02)
+    ax.set_ylim(-0.03, 1.04)
     ax.set_ylabel("accuracy")
     below.bar(
         table["low"],

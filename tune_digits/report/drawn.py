@@ -134,7 +134,8 @@ def search_figures_of(m: Material) -> list[Figure]:
         else f" {len(axes)} of {len(m.axes)} searched keys: those that go with the score most."
     )
     if axes:
-        note = f"A line is a trial, the best {search_figures.TOP} in orange; dashed: it has no such key.{left_out}"
+        top = search_figures.outstanding(int(m.trials["score"].notna().sum()))
+        note = f"A line is a trial, the best {top} in orange; dashed: it has no such key.{left_out}"
         drawn = search_figures.parallel(m.trials, axes, m.metric)
         found.append(_figure(drawn, "parallel", "All searched values together", note, wide=True))
         note = f"Blue: trained to the end; grey: stopped by the scheduler.{left_out}"

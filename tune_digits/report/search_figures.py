@@ -30,7 +30,6 @@ from tune_digits.report.style import (
 )
 from tune_digits.report.tables import KeyAxis
 
-TOP = 10  # trials that stand out among all
 BRIGHT = (ORANGE, BLUE, GREEN, VIOLET, RED)  # of lines that are named
 
 
@@ -111,8 +110,8 @@ def survivors(trials: pd.DataFrame, epochs: int, rungs: Sequence[int]) -> Figure
 def learning_curves(
     curves: pd.DataFrame, pruned: set[int], named: Mapping[int, str], value: str, label: str
 ) -> Figure:
-    """A line per trial over the epochs (rows in the order of trial and epoch), of the column `value` of the curves:
-    stopped ones in grey, the `named` (trial -> what it is called, the five first) in colours of their own."""
+    """A line per trial over the epochs, of the column `value`: stopped ones in grey, the first five of the `named`
+    (trial -> what it is called) in colours of their own. curves: in the order of trials and epochs."""
     figure = new_figure(270)
     ax = figure.add_subplot()
     table = curves[["trial", "epoch", value]].to_numpy(np.float64)
@@ -161,7 +160,8 @@ def parallel(trials: pd.DataFrame, axes: Sequence[KeyAxis], metric: str) -> Figu
     order = _rank_fractions(score)
     lines = np.column_stack([*(axis.fractions(known[axis.key].tolist()) for axis in axes), order])
     x = np.arange(lines.shape[1])
-    best, rest = lines[-TOP:], lines[:-TOP]
+    top = outstanding(len(lines))
+    best, rest = lines[-top:], lines[:-top]
     _broken(ax, x, rest, FAINT, min(0.5, max(60 / max(len(rest), 1), 0.05)), 0.8)
     _broken(ax, x, best, ORANGE, 0.9, 1.3)
     for place, axis in enumerate(axes):
@@ -185,6 +185,11 @@ def parallel(trials: pd.DataFrame, axes: Sequence[KeyAxis], metric: str) -> Figu
     ax.set_ylim(-0.02, 1.08)
     ax.spines[["left", "bottom"]].set_visible(False)
     return figure
+
+
+def outstanding(trials: int) -> int:
+    """How many of so many trials stand out in `parallel`: a tenth of them, 3 at least and 10 at most."""
+    return min(max(trials // 10, 3), 10)
 
 
 def _over_lines(key: str) -> str:

@@ -150,13 +150,14 @@ def svg(figure: Figure, name: str) -> str:
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the page's font draws them
         figure.savefig(
-            buffer, format="svg", dpi=144, transparent=True, metadata={"Date": None, "Creator": None}
+            buffer, format="svg", dpi=110, transparent=True, metadata={"Date": None, "Creator": None}
         )
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, flags=re.DOTALL)  # page.css has it
     text = re.sub(r'<g id="[^"]*"', "<g", text)
-    text = re.sub(r'(<path|<clipPath|<image) id="', rf'\1 id="{name}-', text)
+    text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'href="#', f'href="#{name}-', text)
     text = re.sub(r"url\(#", f"url(#{name}-", text)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
