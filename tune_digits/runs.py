@@ -82,7 +82,8 @@ class TrialRecord:
 class FoldResult:
     """One confirming training: valid_idx int64 (n,) rows of the training set, valid_proba float32 (n, K).
 
-    holdout_scores: the score on each labelled set from elsewhere.
+    holdout_scores: the score on each labelled set from elsewhere. reused_from: the run folder of which it was taken,
+    '' where it was trained here.
     """
 
     trial: int
@@ -94,6 +95,7 @@ class FoldResult:
     seconds: float
     fingerprints: Fingerprints
     holdout_scores: dict[str, float] = field(default_factory=dict)
+    reused_from: str = ""
 
 
 # ── the run folder ───────────────────────────────────────────────────────────────────────────────────
@@ -272,6 +274,7 @@ def _write_fold(path: Path, result: FoldResult) -> None:
             fingerprints=np.array([result.fingerprints.data, result.fingerprints.folds]),
             holdouts=np.array(list(result.holdout_scores), dtype=str),
             holdout_scores=np.array(list(result.holdout_scores.values()), dtype=float),
+            reused_from=np.array(result.reused_from),
         )
 
 
@@ -283,8 +286,18 @@ def _read_fold(path: Path) -> FoldResult:
             score, seconds = (float(n) for n in z["figures"])
             holdouts = dict(zip(map(str, z["holdouts"]), map(float, z["holdout_scores"]), strict=True))
             made_from = Fingerprints(*map(str, z["fingerprints"]))
+            reused = str(z["reused_from"]) if "reused_from" in z else ""
             return FoldResult(
-                trial, fold, seed, z["valid_idx"], z["valid_proba"], score, seconds, made_from, holdouts
+                trial,
+                fold,
+                seed,
+                z["valid_idx"],
+                z["valid_proba"],
+                score,
+                seconds,
+                made_from,
+                holdouts,
+                reused,
             )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(f"{path}: damaged ({error}); delete it to train that fold again") from None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tune_digits.screen import Screen
     from tune_digits.study import Study
     from tune_digits.tune.prepare import Prepared
+    from tune_digits.tune.reuse import Known
 
 
 def prepare(
@@ -78,16 +79,24 @@ def prepare(
     return Prepared(task, data, folds, fingerprints, facts, executor)
 
 
-def search_and_confirm(study: Study, run: Run, prepared: Prepared, screen: Screen) -> None:
-    """Search, confirm the best, and say what was found. All of it is kept in the run folder."""
+def search_and_confirm(
+    study: Study, run: Run, prepared: Prepared, screen: Screen, known: Known | None = None
+) -> None:
+    """Search, confirm the best, and say what was found. All of it is kept in the run folder.
+
+    known: confirming trainings of other runs, which are not done again.
+    """
     from tune_digits.api.summary import print_board
     from tune_digits.tune.answer import in_words, read_answer
     from tune_digits.tune.confirm import run_confirm
+    from tune_digits.tune.reuse import NOTHING
     from tune_digits.tune.search import run_search
 
     data, folds, made_from, executor = prepared.data, prepared.folds, prepared.made_from, prepared.executor
     records = run_search(study, run, data, folds[study.search.fold], made_from, executor, screen)
-    board = run_confirm(study, run, prepared.task, data, folds, records, made_from, executor, screen)
+    board = run_confirm(
+        study, run, prepared.task, data, folds, records, made_from, executor, screen, known or NOTHING
+    )
     print_board(board, screen)
     for line in in_words(read_answer(run)):
         screen.say(line)

@@ -110,6 +110,14 @@ def make_parser(defaults: Mapping[str, str] | None = None) -> argparse.ArgumentP
         help="go on with an interrupted run (no folder named: with runs/latest)",
     )
     add(
+        "--reuse",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="RUN",
+        help="take confirming trainings of equal configurations, folds and seeds from this run's records",
+    )
+    add(
         "--smoke",
         action="store_true",
         help="try all phases on very little: 200 rows, 2 trials, 1 epoch, 2 folds; other flags win over it",
@@ -175,8 +183,10 @@ def search(args: argparse.Namespace) -> int:
 
     from tune_digits import runs
     from tune_digits.api.flow import prepare, search_and_confirm
+    from tune_digits.tune.reuse import known_trainings
 
     prepared = prepare(study, run, screen, address=args.address, cache=CACHE, strict=args.strict)
+    known = known_trainings([runs.open_run(path) for path in args.reuse], study, prepared.made_from)
 
     if run is None:
         facts = {"command": called(), "seed": study.search.seed, **prepared.facts}
@@ -185,7 +195,7 @@ def search(args: argparse.Namespace) -> int:
         runs.point_latest(RUNS, run.path)
     screen.say(f"run folder: {run.path}   (tensorboard --logdir {run.path})")
     with if_stopped(screen.say, again(run, args)):
-        search_and_confirm(study, run, prepared, screen)
+        search_and_confirm(study, run, prepared, screen, known)
     screen.say(f"\nleaderboard: {run.leaderboard}")
     # a study that names its members needs no number of them
     top = "" if study.ensemble.members is not None else f" --top {study.ensemble.top}"
@@ -233,6 +243,8 @@ def again(run: Run, args: argparse.Namespace) -> str:
     for flag in ("address", *(RESUMABLE if args.resume is not None else ())):
         if getattr(args, flag) is not None:
             words += [flag_of(flag), str(getattr(args, flag))]
+    for path in args.reuse:
+        words += ["--reuse", str(path)]
     for item in args.set if args.resume is not None else ():
         words += ["--set", item]
     return shlex.join(words)

@@ -30,6 +30,7 @@ from tune_digits.tune.front import front_first, with_front
 from tune_digits.tune.fusing import plan_fusing
 from tune_digits.tune.leaderboard import Judges, judges_of, leaderboard, out_of_fold
 from tune_digits.tune.race import AT_LEAST, cells, is_decided, still_in
+from tune_digits.tune.reuse import NOTHING, Known
 from tune_digits.tune.search import rank
 from tune_digits.tune.sources import sources_of
 from tune_digits.tune.training import TrainingData
@@ -75,8 +76,10 @@ def run_confirm(
     made_from: Fingerprints,
     executor: Executor,
     screen: Screen,
+    known: Known = NOTHING,
 ) -> pd.DataFrame:
-    """Confirm the best trials, write and return the leaderboard. Folds already on record are not trained again."""
+    """Confirm the best trials, write and return the leaderboard. Folds already on record are not trained again, and
+    neither are those `known` from other runs."""
     chosen = candidates(records, study.confirm.candidates)
     used = folds[: study.confirm.folds or len(folds)]
     shared = ConfirmData(
@@ -91,7 +94,7 @@ def run_confirm(
     if study.confirm.keep_weights:
         write_rows_of_folds(run, task.train, chosen, used)
     judges = judges_of(study.cv, task)
-    trainer = Trainer(run, shared, study.resources, executor, screen)
+    trainer = Trainer(run, shared, study.resources, executor, screen, known)
     left: set[int] = set()
     if study.confirm.budget is None:
         # seed by seed and fold by fold, so that an interrupted confirmation has all candidates on equal terms
@@ -111,6 +114,9 @@ def run_confirm(
     else:
         left = run_race(study.confirm, chosen, [fold.index for fold in used], judges, trainer, screen)
     results = [r for r in run.folds() if r.trial in {record.number for record in chosen}]
+    if reused := [r for r in results if r.reused_from]:
+        places = ", ".join(sorted({r.reused_from for r in reused}))
+        screen.say(f"{len(reused)} of {len(results)} confirming trainings were taken from {places}")
     board = with_front(leaderboard(chosen, results, judges), chosen)
     if study.confirm.budget is not None:
         board["left"] = board["trial"].isin(left)
@@ -137,10 +143,12 @@ class Trainer:
     resources: Resources
     executor: Executor
     screen: Screen
+    known: Known = NOTHING
 
     def train(self, jobs: Sequence[FoldJob], progress: Progress) -> None:
         """Train what is not on record yet. A training that fails is warned of. progress counts all of the jobs."""
         missing = [j for j in jobs if not self.run.fold_file(j.trial, j.fold, j.seed).exists()]
+        missing = [job for job in missing if not self._taken(job)]
         progress.done += len(jobs) - len(missing)
         if not missing:
             return
@@ -166,6 +174,15 @@ class Trainer:
                 for result in results:
                     self.run.write_fold(result)
                 self.screen.tick(progress)
+
+    def _taken(self, job: FoldJob) -> bool:
+        """Whether another run has done this training; its result is then on record here. Weights are not taken, so
+        where they are kept everything is trained."""
+        found = self.known.find(job.trial, job.config, job.fold, job.seed)
+        if found is None or self.shared.weights_kept_in is not None:
+            return False
+        self.run.write_fold(found)
+        return True
 
 
 def run_race(
