@@ -122,7 +122,7 @@ class OpenRun:
     def best(self) -> Best:
         """The configuration of `answer()`. Raises RunError before there is an answer."""
         trial = self.answer().trial
-        config = self._record(trial).config
+        config = self.config(trial)
         baseline = next((r.config for r in self.folder.trials() if r.role == "baseline"), TrialConfig())
         return Best(trial, config, written(difference(config, baseline)))
 
@@ -143,11 +143,14 @@ class OpenRun:
         assert proba is not None, "each of these rows was validated"
         return OutOfFold(number, rows, proba)
 
-    def _record(self, trial: int) -> runs.TrialRecord:
+    def config(self, trial: int) -> TrialConfig:
+        """The configuration of a trial by its number. Raises RunError where there is none."""
         found = next((r for r in self.folder.trials() if r.number == trial), None)
         if found is None:
-            raise RunError(f"{self.path}: there is no trial {trial}; see trials()")
-        return found
+            raise RunError(
+                f"{self.path}: there is no trial {trial}; its trials are in {self.path / 'trials'}"
+            )
+        return found.config
 
     def _confirmed(self) -> Path:
         if not self.folder.leaderboard.is_file():

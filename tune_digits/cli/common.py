@@ -64,7 +64,9 @@ def asks_for_help(words: Sequence[str]) -> bool:
 
 def command(name: str) -> str:
     """How to call a command, in the way this one was called: as the installed program, or from the checkout."""
-    return f"tune-digits {name}" if Path(sys.argv[0]).stem == "tune-digits" else f"python scripts/{name}.py"
+    if Path(sys.argv[0]).stem == "tune-digits":
+        return f"tune-digits {name}"
+    return f"python scripts/{name.replace('-', '_')}.py"
 
 
 def called() -> str:
@@ -120,6 +122,14 @@ def if_stopped(say: Callable[[str], None], again: str) -> Iterator[None]:
     except KeyboardInterrupt:
         say(f"\nwhat is finished is kept; go on with: {again}")
         raise
+
+
+def new_file(flag: str, path: Path) -> None:
+    """Raise UserError where there is something at `path` already. flag: which names it."""
+    if path.exists():
+        raise UserError(f"{flag} {path}: is there already; nothing is overwritten. Name another file")
+    if not path.parent.is_dir():
+        raise UserError(f"{flag} {path}: there is no folder {path.parent}")
 
 
 def parse_seconds(text: str) -> float:

@@ -1,4 +1,4 @@
-"""The console command `tune-digits search|ablate|ensemble|predict|tricks`."""
+"""The console command `tune-digits search|ablate|ensemble|predict|compare|preview|find-lr|tricks`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ COMMANDS = {
     "ablate": "which tricks of the best configuration help",
     "ensemble": "retrain the best on all data, vote, write a submission",
     "predict": "predict with a saved ensemble",
+    "preview": "a picture of what the augmentation does",
+    "compare": "runs on the same data side by side",
+    "find-lr": "a learning rate, by a short training in which it rises",
     "tricks": "list what a trial can be made of, knob by knob",
 }
 
@@ -24,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
         # a command's flags are in its own module, which is imported only where it is called
         commands.add_parser(name, help=what, add_help=False)
     args, flags = parser.parse_known_args(argv)
-    return int(importlib.import_module(f"tune_digits.cli.{args.command}").main(flags))
+    return int(importlib.import_module(f"tune_digits.cli.{args.command.replace('-', '_')}").main(flags))
 
 
 if __name__ == "__main__":
