@@ -16,7 +16,19 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from tune_digits.cli import ablate, ensemble, predict, search, tricks
+from tune_digits.cli import (
+    ablate,
+    check,
+    clean,
+    compare,
+    ensemble,
+    find_lr,
+    predict,
+    preview,
+    report,
+    search,
+    tricks,
+)
 from tune_digits.cli.main import COMMANDS
 from tune_digits.config import Search, TrialConfig, variants
 from tune_digits.data.formats import Auto
@@ -31,8 +43,15 @@ PARSERS = {
     "search": search.make_parser,
     "ensemble": ensemble.make_parser,
     "predict": predict.make_parser,
+    "check": check.make_parser,
+    "clean": clean.make_parser,
     "tricks": tricks.make_parser,
+    "preview": preview.make_parser,
+    "find_lr": find_lr.make_parser,
+    "find-lr": find_lr.make_parser,
+    "compare": compare.make_parser,
     "ablate": ablate.make_parser,
+    "report": report.make_parser,
 }
 on_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 on_page_of_now = pytest.mark.parametrize("page", NOW, ids=lambda path: path.name)
@@ -63,7 +82,8 @@ def test_blocks_and_spans_are_found(tmp_path: Path) -> None:
 # ── commands ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-COMMAND = r"(?:\.venv/bin/)?python |make |tune-digits |(?:search|ablate|ensemble|predict|tricks)\.py"
+SCRIPTS = "search|ablate|ensemble|predict|report|check|clean|tricks|preview|find_lr|compare"
+COMMAND = rf"(?:\.venv/bin/)?python |make |tune-digits |(?:{SCRIPTS})\.py"
 
 
 def words_of(line: str) -> list[list[str]]:
@@ -116,6 +136,8 @@ def parse(name: str, flags: list[str]) -> None:
     """Exit with code 2, as the command would, where it does not take these flags."""
     if name == "predict" and "--data" not in flags:
         flags = [*flags, "--data", "FOLDER"]  # it needs one, and a text may speak of another flag
+    if name == "compare" and not flags:
+        flags = ["RUN", "RUN"]
     try:
         args = PARSERS[name]().parse_args(flags)
     except SystemExit as ended:

@@ -25,7 +25,20 @@ ROOMS = [
         "study_fit",
         "study",
     ),
-    *("trained_rows", "screen", "runs", "learn", "execute", "tune", "ensemble", "report", "api", "cli"),
+    *(
+        "trained_rows",
+        "screen",
+        "runs",
+        "run_lock",
+        "learn",
+        "execute",
+        "tune",
+        "ensemble",
+        "report",
+        "api",
+        "care",
+        "cli",
+    ),
 ]
 # pure files that the driver of a search reads without torch
 KNOWS_RAY = {"execute", "patches", "tune/scheduler.py"}

@@ -21,6 +21,7 @@ from tune_digits.tune.answer import Answer, read_answer
 from tune_digits.tune.leaderboard import out_of_fold
 
 if TYPE_CHECKING:
+    from tune_digits.api.plots import Plots
     from tune_digits.data.dataset import Task
 
 
@@ -60,6 +61,13 @@ class OpenRun:
     @property
     def path(self) -> Path:
         return self.folder.path
+
+    @property
+    def plot(self) -> Plots:
+        """The figures of the run's report: `run.plot.history()`. Raises RunError where a file is damaged."""
+        from tune_digits.api.plots import Plots
+
+        return Plots(self.folder, self.study())
 
     def study(self) -> Study:
         """The study as it was resolved when the run began."""

@@ -24,6 +24,7 @@ from tune_digits.cli.common import (
     run_command,
     study_defaults,
 )
+from tune_digits.cli.report import write_report
 
 # flag -> the key of the study that it sets
 FLAGS = {
@@ -143,16 +144,21 @@ def ensemble(args: argparse.Namespace) -> int:
     study = load_study(run.study_file, overrides, origins_of(args, FLAGS))
 
     from tune_digits.api.summary import print_report
+    from tune_digits.care.clean import disk_line
     from tune_digits.data.load import load_task
     from tune_digits.ensemble.build import build_ensemble
     from tune_digits.execute.start import start_executor
+    from tune_digits.run_lock import hold
     from tune_digits.tune.same_data import check_same_data
 
-    task = load_task(study.data, study.cv, CACHE)
-    screen.say(task.describe())
-    check_same_data(run, study, task)
-    executor = start_executor(study.resources, args.address)
-    with if_stopped(screen.say, called()):
-        report = build_ensemble(study, run, task, study.ensemble, executor, screen)
+    with hold(run.path, called(), screen.warn):
+        task = load_task(study.data, study.cv, CACHE)
+        screen.say(task.describe())
+        check_same_data(run, study, task)
+        executor = start_executor(study.resources, args.address)
+        with if_stopped(screen.say, called()):
+            report = build_ensemble(study, run, task, study.ensemble, executor, screen)
     print_report(report, run, screen)
+    write_report(run, study, task, screen, preview=True)
+    screen.say(disk_line(run))
     return 0

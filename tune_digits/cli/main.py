@@ -1,4 +1,4 @@
-"""The console command `tune-digits search|ablate|ensemble|predict|compare|preview|find-lr|tricks`."""
+"""The console command `tune-digits COMMAND`; COMMANDS lists them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ COMMANDS = {
     "ablate": "which tricks of the best configuration help",
     "ensemble": "retrain the best on all data, vote, write a submission",
     "predict": "predict with a saved ensemble",
+    "report": "write a run as one page to look at",
     "preview": "a picture of what the augmentation does",
     "compare": "runs on the same data side by side",
     "find-lr": "a learning rate, by a short training in which it rises",
+    "check": "read a run folder and say what is damaged",
+    "clean": "say what a run can spare, and free it",
     "tricks": "list what a trial can be made of, knob by knob",
 }
 

@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ from tune_digits.cli.common import (
     run_command,
     study_defaults,
 )
+from tune_digits.cli.report import write_report
 from tune_digits.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -183,20 +185,28 @@ def search(args: argparse.Namespace) -> int:
 
     from tune_digits import runs
     from tune_digits.api.flow import prepare, search_and_confirm
+    from tune_digits.run_lock import hold
     from tune_digits.tune.reuse import known_trainings
 
-    prepared = prepare(study, run, screen, address=args.address, cache=CACHE, strict=args.strict)
-    known = known_trainings([runs.open_run(path) for path in args.reuse], study, prepared.made_from)
+    with ExitStack() as held:
+        if run is not None:
+            held.enter_context(hold(run.path, called(), screen.warn))
+        prepared = prepare(study, run, screen, address=args.address, cache=CACHE, strict=args.strict)
+        known = known_trainings([runs.open_run(path) for path in args.reuse], study, prepared.made_from)
+        if run is None:
+            facts = {"command": called(), "seed": study.search.seed, "study": study.raw, **prepared.facts}
+            run = runs.create_run(RUNS, study.name, study.to_yaml(), facts, args.run_dir)
+            held.enter_context(hold(run.path, called(), screen.warn))
+        else:
+            runs.point_latest(RUNS, run.path)
+        screen.say(f"run folder: {run.path}   (tensorboard --logdir {run.path})")
+        with if_stopped(screen.say, again(run, args)):
+            search_and_confirm(study, run, prepared, screen, known)
+    from tune_digits.care.clean import disk_line
 
-    if run is None:
-        facts = {"command": called(), "seed": study.search.seed, **prepared.facts}
-        run = runs.create_run(RUNS, study.name, study.to_yaml(), facts, args.run_dir)
-    else:
-        runs.point_latest(RUNS, run.path)
-    screen.say(f"run folder: {run.path}   (tensorboard --logdir {run.path})")
-    with if_stopped(screen.say, again(run, args)):
-        search_and_confirm(study, run, prepared, screen, known)
     screen.say(f"\nleaderboard: {run.leaderboard}")
+    write_report(run, study, prepared.task, screen, preview=False)
+    screen.say(disk_line(run))
     # a study that names its members needs no number of them
     top = "" if study.ensemble.members is not None else f" --top {study.ensemble.top}"
     screen.say(f"next: {command('ensemble')} --run {run.path}{top}")
