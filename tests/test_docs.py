@@ -16,7 +16,20 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from tune_digits.cli import ablate, blend, check, clean, ensemble, predict, report, search, tricks
+from tune_digits.cli import (
+    ablate,
+    blend,
+    check,
+    clean,
+    compare,
+    ensemble,
+    find_lr,
+    predict,
+    preview,
+    report,
+    search,
+    tricks,
+)
 from tune_digits.cli.main import COMMANDS
 from tune_digits.config import Search, TrialConfig, variants
 from tune_digits.data.formats import Auto
@@ -35,6 +48,10 @@ PARSERS = {
     "clean": clean.make_parser,
     "blend": blend.make_parser,
     "tricks": tricks.make_parser,
+    "preview": preview.make_parser,
+    "find_lr": find_lr.make_parser,
+    "find-lr": find_lr.make_parser,
+    "compare": compare.make_parser,
     "ablate": ablate.make_parser,
     "report": report.make_parser,
 }
@@ -67,10 +84,8 @@ def test_blocks_and_spans_are_found(tmp_path: Path) -> None:
 # ── commands ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-COMMAND = (
-    r"(?:\.venv/bin/)?python |make |tune-digits |"
-    r"(?:search|ablate|ensemble|predict|blend|report|check|clean|tricks)\.py"
-)
+SCRIPTS = "search|ablate|ensemble|predict|blend|report|check|clean|tricks|preview|find_lr|compare"
+COMMAND = rf"(?:\.venv/bin/)?python |make |tune-digits |(?:{SCRIPTS})\.py"
 
 
 def words_of(line: str) -> list[list[str]]:
@@ -125,6 +140,8 @@ def parse(name: str, flags: list[str]) -> None:
         flags = [*flags, "--data", "FOLDER"]  # it needs one, and a text may speak of another flag
     if name == "blend" and not flags[:1]:
         flags = ["FILE"]
+    if name == "compare" and not flags:
+        flags = ["RUN", "RUN"]
     try:
         args = PARSERS[name]().parse_args(flags)
     except SystemExit as ended:

@@ -9,15 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tune_digits.api.classifier import ImageSearchClassifier
     from tune_digits.api.opened import open_run
     from tune_digits.api.searching import load_study, search
     from tune_digits.api.voting import make_ensemble
 
 __version__ = "0.1.0"
-__all__ = ["load_study", "make_ensemble", "open_run", "search"]
+__all__ = ["ImageSearchClassifier", "load_study", "make_ensemble", "open_run", "search"]
 
 # name -> the file of api/ that has it. None is called like a room: the room `ensemble/` would hide an `ensemble`
 _FROM = {
+    "ImageSearchClassifier": "classifier",
     "load_study": "searching",
     "make_ensemble": "voting",
     "open_run": "opened",

@@ -142,3 +142,27 @@ def test_it_says_what_it_does_unless_it_shall_be_quiet(
     search(small, arrays, run_dir="b")
     said = capsys.readouterr().out
     assert "arrays in memory: 60 train, 8x8x1, 2 classes" in said and "send in: trial" in said
+
+
+def test_a_run_folder_is_held_while_it_is_searched_and_while_an_ensemble_is_made(
+    small: Study, arrays: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tune_digits.api import searching, voting
+    from tune_digits.run_lock import holder
+
+    seen: list[str | None] = []
+
+    def noting(inner: object) -> object:
+        def call(*args: object, **given: object) -> object:
+            seen.append(holder(Path("run")))
+            return inner(*args, **given)
+
+        return call
+
+    monkeypatch.setattr(searching, "search_and_confirm", noting(searching.search_and_confirm))
+    monkeypatch.setattr(voting, "build_ensemble", noting(voting.build_ensemble))
+    run = search(small, arrays, run_dir="run", quiet=True)
+    tune_digits.make_ensemble(run, quiet=True)
+    assert seen[0] is not None and "tune_digits.search" in seen[0]
+    assert seen[1] is not None and "tune_digits.make_ensemble" in seen[1]
+    assert holder(Path("run")) is None

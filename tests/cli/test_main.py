@@ -17,7 +17,7 @@ def test_a_command_gets_all_that_follows_its_name(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
     got = []
-    module = importlib.import_module(f"tune_digits.cli.{name}")
+    module = importlib.import_module(f"tune_digits.cli.{name.replace('-', '_')}")
     with monkeypatch.context() as patched:
         patched.setattr(module, "main", lambda flags: got.append(flags) or 7)
         words = ["--set", "a=1", "focal", "--run-dir=x", "--no-pseudo", "-h"]
@@ -46,6 +46,7 @@ def test_help_says_what_each_command_does(capsys: Output) -> None:
 def test_commands_are_named_as_this_one_was_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["scripts/search.py", "--set", "name=a b"])
     assert command("ensemble") == "python scripts/ensemble.py"
+    assert command("find-lr") == "python scripts/find_lr.py"
     assert called() == "python scripts/search.py --set 'name=a b'"
     monkeypatch.setattr("sys.argv", ["/home/me/.venv/bin/tune-digits", "search", "--strict"])
     assert command("ensemble") == "tune-digits ensemble"
@@ -66,5 +67,5 @@ def test_messages_name_commands_as_this_one_was_called(
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_flag_says_what_it_is(name: str) -> None:
-    parser = importlib.import_module(f"tune_digits.cli.{name}").make_parser()
+    parser = importlib.import_module(f"tune_digits.cli.{name.replace('-', '_')}").make_parser()
     assert all(action.help for action in parser._actions)

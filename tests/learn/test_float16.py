@@ -121,7 +121,7 @@ def test_a_left_out_update_is_a_step_of_the_schedule_but_nothing_follows_it(
     }
     rates: list[float] = []
     followed: list[int] = []
-    original, after = ScaledUpdates.update, fit._OneNetwork.after_update
+    original, after = ScaledUpdates.update, fit.OneNetwork.after_update
 
     def overflowing(self: ScaledUpdates, loss: Tensor, clip: Any) -> bool:
         return original(self, loss * float("inf") if len(rates) == 2 else loss, clip)
@@ -135,7 +135,7 @@ def test_a_left_out_update_is_a_step_of_the_schedule_but_nothing_follows_it(
         set_lr(optimizer, lr)
 
     monkeypatch.setattr(ScaledUpdates, "update", overflowing)
-    monkeypatch.setattr(fit._OneNetwork, "after_update", noting)
+    monkeypatch.setattr(fit.OneNetwork, "after_update", noting)
     monkeypatch.setattr(loop, "set_lr", recording)
     state, epochs = training(change)
     list(epochs)

@@ -22,6 +22,7 @@ from tune_digits.tune.leaderboard import out_of_fold
 from tune_digits.yaml_text import write_yaml
 
 if TYPE_CHECKING:
+    from tune_digits.api.plots import Plots
     from tune_digits.data.dataset import Task
 
 
@@ -61,6 +62,13 @@ class OpenRun:
     @property
     def path(self) -> Path:
         return self.folder.path
+
+    @property
+    def plot(self) -> Plots:
+        """The figures of the run's report: `run.plot.history()`. Raises RunError where a file is damaged."""
+        from tune_digits.api.plots import Plots
+
+        return Plots(self.folder, self.study())
 
     def study(self) -> Study:
         """The study as it was resolved when the run began."""
@@ -123,7 +131,7 @@ class OpenRun:
     def best(self) -> Best:
         """The configuration of `answer()`. Raises RunError before there is an answer."""
         trial = self.answer().trial
-        config = self._record(trial).config
+        config = self.config(trial)
         baseline = next((r.config for r in self.folder.trials() if r.role == "baseline"), TrialConfig())
         return Best(trial, config, write_yaml(difference(config, baseline)))
 
@@ -144,11 +152,14 @@ class OpenRun:
         assert proba is not None, "each of these rows was validated"
         return OutOfFold(number, rows, proba)
 
-    def _record(self, trial: int) -> runs.TrialRecord:
+    def config(self, trial: int) -> TrialConfig:
+        """The configuration of a trial by its number. Raises RunError where there is none."""
         found = next((r for r in self.folder.trials() if r.number == trial), None)
         if found is None:
-            raise RunError(f"{self.path}: there is no trial {trial}; see trials()")
-        return found
+            raise RunError(
+                f"{self.path}: there is no trial {trial}; its trials are in {self.path / 'trials'}"
+            )
+        return found.config
 
     def _confirmed(self) -> Path:
         if not self.folder.leaderboard.is_file():

@@ -19,6 +19,7 @@ from tune_digits.data.dataset import Labelled, Task
 from tune_digits.data.load import task_in_memory
 from tune_digits.data.memory import from_arrays, to_text
 from tune_digits.errors import DataError
+from tune_digits.run_lock import hold
 from tune_digits.screen import Screen
 from tune_digits.study import Study, find_space, make_study
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 Data: TypeAlias = "str | Path | tuple[Any, Any] | Task"
+CALLED = "tune_digits.search"  # what run.json and the lock say in place of a command
 GROUPS = "group"  # the column that `groups` becomes
 
 
@@ -80,11 +82,12 @@ def search_in(
     if task is None and study.data.path is None:
         screen.say("data: none given, so scikit-learn's bundled digits")
     prepared = prepare(study, None, screen, address=address, cache=CACHE, strict=strict, given=task)
-    facts = {"command": "tune_digits.search", "seed": study.search.seed, "study": study.raw, **prepared.facts}
+    facts = {"command": CALLED, "seed": study.search.seed, "study": study.raw, **prepared.facts}
     folder = None if run_dir is None else Path(run_dir)
     run = runs.create_run(root, study.name, study.to_yaml(), facts, folder)
     screen.say(f"run folder: {run.path}")
-    search_and_confirm(study, run, prepared, screen)
+    with hold(run.path, CALLED, screen.warn):
+        search_and_confirm(study, run, prepared, screen)
     return OpenRun(run, task)
 
 

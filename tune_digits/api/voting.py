@@ -19,6 +19,7 @@ from tune_digits.ensemble.build import build_ensemble
 from tune_digits.ensemble.members import Manifest, load_member, read_manifest, vote
 from tune_digits.errors import DataError
 from tune_digits.execute.start import start_executor
+from tune_digits.run_lock import hold
 from tune_digits.study import load_study
 from tune_digits.tune.same_data import check_same_data
 
@@ -134,8 +135,9 @@ def make_ensemble(
         task = load_task(study.data, study.cv, CACHE)
     screen.say(task.describe())
     check_same_data(run.folder, study, task)
-    executor = start_executor(study.resources, address)
-    build_ensemble(study, run.folder, task, study.ensemble, executor, screen)
+    with hold(run.path, "tune_digits.make_ensemble", screen.warn):
+        executor = start_executor(study.resources, address)
+        build_ensemble(study, run.folder, task, study.ensemble, executor, screen)
     return load_voter(run.folder.ensemble)
 
 

@@ -70,7 +70,9 @@ def asks_for_help(words: Sequence[str]) -> bool:
 
 def command(name: str) -> str:
     """How to call a command, in the way this one was called: as the installed program, or from the checkout."""
-    return f"tune-digits {name}" if Path(sys.argv[0]).stem == "tune-digits" else f"python scripts/{name}.py"
+    if Path(sys.argv[0]).stem == "tune-digits":
+        return f"tune-digits {name}"
+    return f"python scripts/{name.replace('-', '_')}.py"
 
 
 def called() -> str:
@@ -209,6 +211,14 @@ def refuse_existing(args: argparse.Namespace, *flags: str) -> None:
             raise UserError(
                 f"{flag_of(flag)} {path}: is there already; nothing is overwritten. Name another file"
             )
+
+
+def new_file(flag: str, path: Path) -> None:
+    """Raise UserError where there is something at `path` already. flag: which names it."""
+    if path.exists():
+        raise UserError(f"{flag} {path}: is there already; nothing is overwritten. Name another file")
+    if not path.parent.is_dir():
+        raise UserError(f"{flag} {path}: there is no folder {path.parent}")
 
 
 def flag_of(name: str) -> str:

@@ -13,6 +13,9 @@ COMMANDS = {
     "predict": "predict with a saved ensemble",
     "blend": "vote over predictions and submissions in files",
     "report": "write a run as one page to look at",
+    "preview": "a picture of what the augmentation does",
+    "compare": "runs on the same data side by side",
+    "find-lr": "a learning rate, by a short training in which it rises",
     "check": "read a run folder and say what is damaged",
     "clean": "say what a run can spare, and free it",
     "tricks": "list what a trial can be made of, knob by knob",
@@ -28,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         # a command's flags are in its own module, which is imported only where it is called
         commands.add_parser(name, help=what, add_help=False)
     args, flags = parser.parse_known_args(argv)
-    return int(importlib.import_module(f"tune_digits.cli.{args.command}").main(flags))
+    return int(importlib.import_module(f"tune_digits.cli.{args.command.replace('-', '_')}").main(flags))
 
 
 if __name__ == "__main__":

@@ -96,11 +96,11 @@ def fit(
     setup = Setup(config, data, metric, workers)
     with ExitStack() as stack:
         features = None if state.centers is None else stack.enter_context(classifier_inputs(state.model))
-        for (report,) in run_epochs(_OneNetwork(training, setup, features), [training], setup):
+        for (report,) in run_epochs(OneNetwork(training, setup, features), [training], setup):
             yield report
 
 
-class _OneNetwork:
+class OneNetwork:
     """The network of one training, as `loop.Networks`. features: its `classifier_inputs`, where there are centers."""
 
     def __init__(self, training: Training, setup: Setup, features: list[Tensor] | None) -> None:

@@ -121,7 +121,7 @@ def _train_epoch(
     """
     config, first = setup.config, trainings[0]
     steps = first.steps(config.train)
-    update = _updates(networks, first.state, config)
+    update = updates(networks, first.state, config)
     total_steps = steps * config.train.epochs
     history = watched(config.schedule, first.state.history)
     totals = torch.zeros(len(trainings), device=first.rows.device)
@@ -143,7 +143,7 @@ def _train_epoch(
     return means, lr
 
 
-def _updates(networks: Networks, state: TrainState, config: TrialConfig) -> Callable[[Tensor], bool]:
+def updates(networks: Networks, state: TrainState, config: TrialConfig) -> Callable[[Tensor], bool]:
     """The function that updates the weights from a loss, float32 (); it returns whether it did."""
 
     def clip() -> None:
