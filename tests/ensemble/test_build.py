@@ -427,7 +427,9 @@ def test_rounds_of_pseudo_labels_go_on_until_the_labels_stay_the_same(
     monkeypatch.setattr(room, "select_pseudo", select)
     report, folder = build(confirmed, tmp_path, top=1, pseudo=0.9, pseudo_rounds=4)
     assert [r["pseudo_labels"] for r in report["rounds"]] == [0, 2, 3]
-    assert len(votes) == 3 and np.abs(votes[1] - votes[2]).max() > 0  # each round has the vote of the one before
+    assert (
+        len(votes) == 3 and np.abs(votes[1] - votes[2]).max() > 0
+    )  # each round has the vote of the one before
     last = predict_members(folder, read_manifest(folder), TASK.test.images, CPU, 1)
     np.testing.assert_allclose(votes[2], soft_vote(last, HEADS))
     picks = iter([[0, 1], [0, 1, 2], [3]])
