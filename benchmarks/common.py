@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import tune_digits
-from tune_digits.disk import write_json
+from tune_digits.disk import write_text
 from tune_digits.machine import environment
 
 if TYPE_CHECKING:
@@ -98,7 +98,8 @@ def write(name: str, record: Mapping[str, Any], args: argparse.Namespace, *, sho
     check_clean()
     load = {"before": args.load, "after": os.getloadavg()[0]}
     facts = {"date": time.strftime("%F"), **environment(), "git": commit(), "load_average": load}
-    write_json(RESULTS / f"{name}.json", {**facts, **record})
+    # of no checksum: these files are read and compared by people, and git has one of each
+    write_text(RESULTS / f"{name}.json", json.dumps({**facts, **record}, indent=1, ensure_ascii=False) + "\n")
 
 
 def child_environment() -> dict[str, str]:

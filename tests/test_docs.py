@@ -16,7 +16,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from tune_digits.cli import ablate, ensemble, predict, search, tricks
+from tune_digits.cli import ablate, check, clean, ensemble, predict, report, search, tricks
 from tune_digits.cli.main import COMMANDS
 from tune_digits.config import Search, TrialConfig, variants
 from tune_digits.data.formats import Auto
@@ -31,8 +31,11 @@ PARSERS = {
     "search": search.make_parser,
     "ensemble": ensemble.make_parser,
     "predict": predict.make_parser,
+    "check": check.make_parser,
+    "clean": clean.make_parser,
     "tricks": tricks.make_parser,
     "ablate": ablate.make_parser,
+    "report": report.make_parser,
 }
 on_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 on_page_of_now = pytest.mark.parametrize("page", NOW, ids=lambda path: path.name)
@@ -63,7 +66,7 @@ def test_blocks_and_spans_are_found(tmp_path: Path) -> None:
 # ── commands ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-COMMAND = r"(?:\.venv/bin/)?python |make |tune-digits |(?:search|ablate|ensemble|predict|tricks)\.py"
+COMMAND = r"(?:\.venv/bin/)?python |make |tune-digits |(?:search|ablate|ensemble|predict|report|check|clean|tricks)\.py"
 
 
 def words_of(line: str) -> list[list[str]]:

@@ -10,8 +10,9 @@ import pytest
 from run_samples import MADE_FROM
 
 from tune_digits.config import TrialConfig
+from tune_digits.data.dataset import Target
 from tune_digits.errors import RunError
-from tune_digits.runs import FoldResult, Run, TrialRecord, create_run, open_run
+from tune_digits.runs import FoldResult, Run, TrialRecord, Truth, create_run, open_run
 
 
 def make(root: Path, folder: Path | None = None) -> Run:
@@ -85,6 +86,21 @@ def test_folds_come_back_and_damage_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"0007-fold2-seed0\.npz: damaged"):
         run.folds()
     assert not list(run.path.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("ids", [np.arange(10, 13), np.array(["a.png", "ಕ.png", "c"], dtype=object)])
+def test_what_judges_the_confirmation_comes_back(tmp_path: Path, ids: np.ndarray) -> None:
+    run = make(tmp_path)
+    assert run.truth() is None
+    labels = np.array([[0, 1], [1, 0], [0, 0]])
+    targets = (Target("root", ("ka", 'a "quoted" one')), Target("vowel", ("x", "y")))
+    run.write_truth(Truth(labels, ids, targets))
+    back = run.truth()
+    assert back is not None and np.array_equal(back.labels, labels) and back.targets == targets
+    assert back.ids.tolist() == [str(name) for name in ids]
+    run.labels.write_bytes(run.labels.read_bytes()[:100])
+    with pytest.raises(RunError, match=r"labels\.npz: damaged"):
+        run.truth()
 
 
 def test_a_line_that_a_crash_cut_short_is_dropped_when_the_next_is_written(tmp_path: Path) -> None:

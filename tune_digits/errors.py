@@ -13,5 +13,9 @@ class DataError(UserError):
     """A data file or folder that cannot be read as what it should be."""
 
 
+class StorageError(UserError, OSError):
+    """A file that cannot be written: the disk is full, or writing is not allowed there."""
+
+
 class RunError(UserError):
     """A run folder that is missing, unfinished, in use, or of another format version."""

@@ -8,6 +8,7 @@
       trials/0007/epochs.jsonl           one line per epoch
       trials/0007/state.safetensors      the last saved state of a trial that is not finished
       tensorboard/                       event files: one folder per trial, and the columns of the HParams tab
+      labels.npz                         labels, ids and class names of the training rows: what judges confirm/
       confirm/0007-fold2-seed0.npz       out-of-fold probabilities of one confirming training
       fold_weights/fold2/                with confirm.keep_weights: the weights of each confirming training
                                          (0007-seed0.safetensors) and the rows that the fold's networks have seen
@@ -16,6 +17,7 @@
       leaderboard.csv                    confirmed scores, best first
       answer.json                        which configuration to send in, why, and its corrected score
       ensemble/                          weights, manifest, report and submission
+      report.html                        all of it as a page to read
 
 Every file is written under a temporary name and then renamed, so that a reader never sees half of one, and a
 killed process leaves the previous one in place. No file needs pickle.
@@ -27,7 +29,6 @@ import csv
 import json
 import os
 import time
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -36,15 +37,31 @@ from typing import Any, Literal
 import numpy as np
 
 from tune_digits.config import TrialConfig
-from tune_digits.disk import read_json, replacing, write_json, write_text
+from tune_digits.data.dataset import Target
+from tune_digits.disk import (
+    make_folder,
+    read_arrays,
+    read_json,
+    sealed,
+    storage_error,
+    unsealed,
+    write_arrays,
+    write_json,
+    write_text,
+)
 from tune_digits.errors import RunError
 from tune_digits.machine import environment
 
-FORMAT = 2
+FORMAT = 3
 State = Literal["running", "finished", "ended", "pruned", "failed"]
 # finished: trained all epochs; ended: stopped by its own rule (early stopping, or a loss that was no longer finite);
 # pruned: stopped by the scheduler; failed: raised an error
 OVER: tuple[State, ...] = ("finished", "ended", "pruned", "failed")
+# what the file of a confirming training holds
+FOLD_ARRAYS = (
+    *("valid_idx", "valid_proba", "numbers", "figures", "fingerprints"),
+    *("holdouts", "holdout_scores", "reused_from"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +115,15 @@ class FoldResult:
     reused_from: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What the training rows are: labels int64 (N, T), ids as text (N,), and the classes of each target."""
+
+    labels: np.ndarray
+    ids: np.ndarray
+    targets: tuple[Target, ...]
+
+
 # ── the run folder ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -127,6 +153,10 @@ class Run:
     def ensemble(self) -> Path:
         return self.path / "ensemble"
 
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
     def trial_folder(self, number: int) -> Path:
         return self.path / "trials" / f"{number:04d}"
 
@@ -150,36 +180,61 @@ class Run:
 
     def trials(self) -> list[TrialRecord]:
         """All trials on record, by number."""
-        return [_read_trial(p) for p in sorted((self.path / "trials").glob("*/trial.json"))]
+        return [read_trial(p) for p in sorted((self.path / "trials").glob("*/trial.json"))]
 
     def append_epoch(self, number: int, report: Mapping[str, Any]) -> None:
         path = self.trial_folder(number) / "epochs.jsonl"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b") as file:
-            whole = file.seek(0, os.SEEK_END)
-            file.seek(0)
-            # a crash may have cut the last line short: the next must not stand behind it
-            whole = file.read(whole).rfind(b"\n") + 1
-            file.truncate(whole)
-            file.write((json.dumps(report) + "\n").encode())
+        make_folder(path.parent)
+        try:
+            with path.open("a+b") as file:
+                whole = file.seek(0, os.SEEK_END)
+                file.seek(0)
+                # a crash or a full disk may have cut the last line short: the next must not stand behind it
+                whole = file.read(whole).rfind(b"\n") + 1
+                file.truncate(whole)
+                file.write((json.dumps(sealed(report)) + "\n").encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise storage_error(error, path) or error from None
 
     def epochs(self, number: int) -> list[dict[str, Any]]:
-        """The recorded epochs of a trial, each once, in order. A last line cut short by a crash is left out."""
+        """The recorded epochs of a trial, each once, in order. A last line cut short by a crash is left out.
+
+        Raises RunError, naming file and line, where a line is damaged.
+        """
         path = self.trial_folder(number) / "epochs.jsonl"
         by_epoch: dict[int, dict[str, Any]] = {}
-        lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
         for i, line in enumerate(lines):
             if line:
                 try:
-                    report = json.loads(line)
-                except ValueError:
+                    report = unsealed(line)
+                except ValueError as error:
                     if i == len(lines) - 1:
                         break
-                    raise RunError(f"{path}: line {i + 1} is damaged") from None
+                    raise RunError(f"{path}: line {i + 1} is damaged ({error})") from None
                 by_epoch[report["epoch"]] = report
         return [by_epoch[e] for e in sorted(by_epoch)]
 
     # confirmation
+
+    @property
+    def labels(self) -> Path:
+        return self.path / "labels.npz"
+
+    def write_truth(self, truth: Truth) -> None:
+        """Keep what confirming trainings are judged by, so that they can be looked at without the data set."""
+        targets = np.array(json.dumps([asdict(target) for target in truth.targets]), dtype=str)
+        write_arrays(self.labels, labels=truth.labels, ids=truth.ids.astype(str), targets=targets)
+
+    def truth(self) -> Truth | None:
+        """None before the confirmation has begun. Raises RunError."""
+        if not self.labels.exists():
+            return None
+        z = read_arrays(self.labels, ("labels", "ids", "targets"), "--resume writes it again")
+        targets = tuple(Target(t["name"], tuple(t["classes"])) for t in json.loads(str(z["targets"])))
+        return Truth(z["labels"], z["ids"], targets)
 
     def fold_file(self, trial: int, fold: int, seed: int) -> Path:
         return self.path / "confirm" / f"{trial:04d}-fold{fold}-seed{seed}.npz"
@@ -196,8 +251,11 @@ class Run:
 
         trained_rows: hashes uint64 of the images that the networks behind them were trained on.
         """
-        with replacing(self.out_of_fold) as temporary, temporary.open("wb") as f:
-            np.savez_compressed(f, proba=proba, trained_rows=trained_rows)
+        write_arrays(self.out_of_fold, proba=proba, trained_rows=trained_rows)
+
+    def read_out_of_fold(self) -> dict[str, np.ndarray]:
+        """What `write_out_of_fold` wrote, by name. Raises RunError where it is damaged."""
+        return read_arrays(self.out_of_fold, ("proba", "trained_rows"), "--resume writes it again")
 
     def best_confirmed(self) -> int | None:
         """The number of the trial that leads the leaderboard; None where there is no leaderboard yet."""
@@ -233,7 +291,7 @@ class Run:
     def folds(self, trial: int | None = None) -> list[FoldResult]:
         """The confirming trainings on record, of one trial or of all."""
         pattern = "*.npz" if trial is None else f"{trial:04d}-*.npz"
-        return [_read_fold(p) for p in sorted((self.path / "confirm").glob(pattern))]
+        return [read_fold(p) for p in sorted((self.path / "confirm").glob(pattern))]
 
     # ablation
 
@@ -251,10 +309,11 @@ class Run:
     def ablated(self, key: str, fold: int, seed: int) -> FoldResult | None:
         """A training on record; None where it has not been done."""
         path = self.ablation_file(key, fold, seed)
-        return _read_fold(path) if path.exists() else None
+        return read_fold(path) if path.exists() else None
 
 
-def _read_trial(path: Path) -> TrialRecord:
+def read_trial(path: Path) -> TrialRecord:
+    """The record of one trial. Raises RunError where it is damaged."""
     raw = read_json(path)
     try:
         config = TrialConfig.model_validate(raw["config"])
@@ -264,43 +323,42 @@ def _read_trial(path: Path) -> TrialRecord:
 
 
 def _write_fold(path: Path, result: FoldResult) -> None:
-    with replacing(path) as temporary, temporary.open("wb") as f:
-        np.savez_compressed(
-            f,
-            valid_idx=result.valid_idx,
-            valid_proba=result.valid_proba.astype(np.float32),
-            numbers=np.array([result.trial, result.fold, result.seed]),
-            figures=np.array([result.score, result.seconds]),
-            fingerprints=np.array([result.fingerprints.data, result.fingerprints.folds]),
-            holdouts=np.array(list(result.holdout_scores), dtype=str),
-            holdout_scores=np.array(list(result.holdout_scores.values()), dtype=float),
-            reused_from=np.array(result.reused_from),
-        )
+    write_arrays(
+        path,
+        valid_idx=result.valid_idx,
+        valid_proba=result.valid_proba.astype(np.float32),
+        numbers=np.array([result.trial, result.fold, result.seed]),
+        figures=np.array([result.score, result.seconds]),
+        fingerprints=np.array([result.fingerprints.data, result.fingerprints.folds]),
+        holdouts=np.array(list(result.holdout_scores), dtype=str),
+        holdout_scores=np.array(list(result.holdout_scores.values()), dtype=float),
+        reused_from=np.array(result.reused_from),
+    )
 
 
-def _read_fold(path: Path) -> FoldResult:
+def read_fold(path: Path) -> FoldResult:
+    """One confirming training. Raises RunError where it is damaged."""
+    remedy = "delete it to train that fold again"
+    z = read_arrays(path, FOLD_ARRAYS, remedy)
     try:
-        # opened here: NumPy leaves a damaged archive open
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as z:
-            trial, fold, seed = (int(n) for n in z["numbers"])
-            score, seconds = (float(n) for n in z["figures"])
-            holdouts = dict(zip(map(str, z["holdouts"]), map(float, z["holdout_scores"]), strict=True))
-            made_from = Fingerprints(*map(str, z["fingerprints"]))
-            reused = str(z["reused_from"]) if "reused_from" in z else ""
-            return FoldResult(
-                trial,
-                fold,
-                seed,
-                z["valid_idx"],
-                z["valid_proba"],
-                score,
-                seconds,
-                made_from,
-                holdouts,
-                reused,
-            )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise RunError(f"{path}: damaged ({error}); delete it to train that fold again") from None
+        trial, fold, seed = (int(n) for n in z["numbers"])
+        score, seconds = (float(n) for n in z["figures"])
+        holdouts = dict(zip(map(str, z["holdouts"]), map(float, z["holdout_scores"]), strict=True))
+        made_from = Fingerprints(*map(str, z["fingerprints"]))
+        return FoldResult(
+            trial,
+            fold,
+            seed,
+            z["valid_idx"],
+            z["valid_proba"],
+            score,
+            seconds,
+            made_from,
+            holdouts,
+            str(z["reused_from"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: damaged ({error}); {remedy}") from None
 
 
 def create_run(

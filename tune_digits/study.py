@@ -55,8 +55,7 @@ class Study:
         return int(self.space.fixed("train.epochs"))
 
     def to_yaml(self) -> str:
-        text: str = yaml.dump(self.raw, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110)
-        return text
+        return written(self.raw)
 
 
 class _Loader(yaml.SafeLoader):
@@ -93,6 +92,12 @@ def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+
+
+def written(tree: dict[str, Any]) -> str:
+    """A tree, or a part of one, as a study file has it."""
+    text: str = yaml.dump(tree, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110)
+    return text
 
 
 def parse_yaml(text: str, file: str) -> Any:

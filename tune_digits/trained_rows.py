@@ -6,33 +6,24 @@ learns from it. The hashes tell, whatever the order of the rows and whichever fi
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from tune_digits.data.fingerprint import row_hashes
-from tune_digits.disk import replacing
-from tune_digits.errors import RunError
+from tune_digits.disk import read_arrays, write_arrays
 
 TRAINED_ROWS = "trained_rows.npz"
 
 
 def write_trained_rows(folder: Path, rows: np.ndarray) -> None:
     """Keep in `folder` the hashes uint64 (N,) of the images that the networks below it were trained on."""
-    with replacing(folder / TRAINED_ROWS) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, rows=np.unique(rows))
+    write_arrays(folder / TRAINED_ROWS, rows=np.unique(rows))
 
 
 def read_trained_rows(folder: Path) -> np.ndarray:
     """What `write_trained_rows` wrote, each hash once. Raises RunError where it is damaged or missing."""
-    file = folder / TRAINED_ROWS
-    try:
-        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
-            rows: np.ndarray = archive["rows"]
-            return rows
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise RunError(f"{file}: damaged or missing ({error})") from None
+    return read_arrays(folder / TRAINED_ROWS, ["rows"], "make the weights beside it again")["rows"]
 
 
 def rows_behind(weights: Path) -> np.ndarray | None:

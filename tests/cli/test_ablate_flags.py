@@ -12,6 +12,7 @@ import pytest
 from commands import Covered, FakeRay
 
 from tune_digits.cli.ablate import main, make_parser
+from tune_digits.run_lock import hold
 from tune_digits.runs import Run
 from tune_digits.tune.fold_jobs import FRESH
 
@@ -172,6 +173,12 @@ def test_other_data_and_folds_are_refused(searched: Path, capsys: Output) -> Non
     (searched / "run.json").write_text(json.dumps({**facts, "training_version": -1}))
     assert ablate() == 2
     assert "a version of this package that trains otherwise" in capsys.readouterr().err
+
+
+def test_another_command_in_the_run_folder_is_named(searched: Path, capsys: Output) -> None:
+    with hold(searched, "search.py --resume", print):
+        assert ablate() == 2
+    assert "search.py --resume" in capsys.readouterr().err and trainings(searched) == []
 
 
 def test_the_defaults_have_nothing_to_switch_off(searched: Path, capsys: Output) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from commands import Covered, facts, folds, run, search, write_study
+from commands import Covered, folds, run, search, write_study
 
+from tune_digits.disk import write_json
 from tune_digits.errors import RunError
 from tune_digits.runs import Fingerprints, Run
 from tune_digits.study import load_study
@@ -127,16 +127,16 @@ def test_a_run_of_something_else_is_refused(here: Path, flags: tuple[Any, ...], 
 
 def test_other_training_code_and_changed_files_are_refused(here: Path) -> None:
     first = run()
-    study, known = load_study(first / "study.yaml"), facts(first)
+    study, known = load_study(first / "study.yaml"), Run(first).facts()
     made = Fingerprints(known["data"]["fingerprint"], known["folds"])
     there = known_trainings([Run(first)], study, made)
     config = Run(first).trials()[0].config
     found = there.find(99, config, 0, 0)  # the same configuration may have another number here
     assert found is not None and (found.trial, found.fold, found.seed) == (99, 0, 0)
-    (first / "run.json").write_text(json.dumps({**known, "training_version": -1}))
+    write_json(first / "run.json", {**known, "training_version": -1})
     with pytest.raises(RunError, match="trains otherwise"):
         known_trainings([Run(first)], study, made)
-    (first / "run.json").write_text(json.dumps({**known, "given_files": {"a.npz": "x"}}))
+    write_json(first / "run.json", {**known, "given_files": {"a.npz": "x"}})
     with pytest.raises(RunError, match=r"a\.npz, which its trainings use, has changed"):
         known_trainings([Run(first)], study, made)
     assert known_trainings([], study, made).find(0, Run(first).trials()[0].config, 0, 0) is None

@@ -15,7 +15,7 @@ from commands import search
 from rich.console import Console
 from run_samples import folds_of, halves_task, small_study
 
-from tune_digits.cli.summary import (
+from tune_digits.api.summary import (
     gain_in_words,
     plus_minus,
     print_board,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tune_digits.cli.summary import report_findings
+from tune_digits.api.summary import report_findings
 from tune_digits.config import Cv
 from tune_digits.data.checks import CHECKS, check_task
 from tune_digits.data.dataset import Dataset, Target, Task

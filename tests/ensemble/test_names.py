@@ -10,7 +10,7 @@ from run_samples import record
 
 from tune_digits.config import TrialConfig
 from tune_digits.ensemble.names import member_names, names_of, trials_named
-from tune_digits.ensemble.retrain import MemberJob
+from tune_digits.ensemble.retrain import MemberJob, member_jobs
 from tune_digits.errors import RunError
 from tune_digits.runs import TrialRecord
 
@@ -83,3 +83,22 @@ def test_members_are_called_by_what_tells_them_apart() -> None:
     names = member_names(two, NETS)
     assert names[:3] == ["resnet18-epoch3", "resnet18-epoch5", "resnet18"]
     assert len(names) == len(set(names)) == sum(len(job.files) for job in two)
+
+
+def test_last_weights_that_are_no_member_have_no_name() -> None:
+    """A training that ends within a cycle of its schedule gives its snapshots alone."""
+    within = TrialConfig.model_validate(
+        {
+            "schedule": {"name": "cosine_restarts", "first": 2},
+            "train": {"epochs": 5, "snapshots": True},
+        }
+    )
+    jobs = member_jobs([(0, within), (1, TrialConfig())], 2, "data")
+    names = [
+        "resnet18-seed0-epoch2",
+        "resnet18-seed0-epoch4",
+        "resnet18-seed1-epoch2",
+        "resnet18-seed1-epoch4",
+    ]
+    assert member_names(jobs, NETS) == [*names, "resnet34-seed0", "resnet34-seed1"]
+    assert sum(len(job.files) for job in jobs) == 6

@@ -135,6 +135,13 @@ def test_a_fold_is_judged_on_its_own_rows_by_the_averaged_weights(confirmed) -> 
         assert result.seconds > 0
 
 
+def test_the_run_keeps_what_judges_its_confirmation(confirmed: tuple[Study, Run, Any]) -> None:
+    truth = confirmed[1].truth()
+    assert truth is not None and truth.targets == TASK.targets
+    assert np.array_equal(truth.labels, TASK.train.labels)
+    assert truth.ids.tolist() == [str(number) for number in TASK.train.ids]
+
+
 def test_the_seconds_of_a_training_are_those_of_all_its_epochs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

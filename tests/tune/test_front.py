@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from run_samples import confirmed_run, fold_result, halves_task, record, small_study
 
-from tune_digits.cli.summary import print_board
+from tune_digits.api.summary import print_board
 from tune_digits.screen import Screen
 from tune_digits.tune.confirm import candidates
 from tune_digits.tune.front import front_first, fronts, with_front

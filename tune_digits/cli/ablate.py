@@ -119,6 +119,7 @@ def ablate(args: argparse.Namespace) -> int:
         return 0
 
     from tune_digits.learn.metrics import metric_of
+    from tune_digits.run_lock import hold
     from tune_digits.tune.ablation import run_ablation
     from tune_digits.tune.fold_jobs import ConfirmData, judged_holdouts
     from tune_digits.tune.leaderboard import judges_of
@@ -146,7 +147,7 @@ def ablate(args: argparse.Namespace) -> int:
         fingerprints,
         executor.slots,
     )
-    with if_stopped(screen.say, called()):
+    with hold(run.path, called(), screen.warn), if_stopped(screen.say, called()):
         table = run_ablation(plan, run, shared, judges_of(study.cv, task), study.resources, executor, screen)
     print_table(table, screen)
     screen.say(f"\ntable: {run.ablation / 'ablation.csv'}")

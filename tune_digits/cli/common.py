@@ -10,22 +10,27 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from tune_digits.errors import UserError
+from tune_digits.api import places
+from tune_digits.disk import storage_error
+from tune_digits.errors import StorageError, UserError
 
 if TYPE_CHECKING:
     from tune_digits.study import Study
 
-RUNS = Path("runs")
-CACHE = RUNS / ".cache"
+RUNS, CACHE = places.RUNS, places.CACHE
 # flag -> the key of the study that it sets; see `add_resources`
 RESOURCES = {
     flag: f"resources.{flag}" for flag in ("max_concurrent", "cpus_per_trial", "gpus_per_trial", "executor")
 }
+
+
+# what ends a command as Ctrl-C does; Windows has no SIGHUP
+ENDS = [s for name in ("SIGTERM", "SIGHUP") if (s := getattr(signal, name, None)) is not None]
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -76,21 +81,27 @@ def called() -> str:
 def run_command(main: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
     """Run a command and return its exit code.
 
-    The user's mistakes give one message and 2, Ctrl-C gives 130, SIGTERM 143, and 1 means that nobody reads the output
-    any more (`| head`). All other errors are raised.
+    The user's mistakes, a full disk and a read-only folder give one message and 2, Ctrl-C gives 130, SIGTERM 143,
+    SIGHUP (the terminal was closed) 129, and 1 means that nobody reads the output any more (`| head`). All other errors
+    are raised.
     """
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    terminated = False
+    received = 0
 
     def terminate(number: int, frame: FrameType | None) -> None:
         """End as on Ctrl-C, which says how to go on."""
-        nonlocal terminated
-        terminated = True
+        nonlocal received
+        received = number
         # a second one, while the workers are being ended, must not break that off
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for other in before:
+            signal.signal(other, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    # nohup ignores SIGHUP, and so it stays
+    ends = [s for s in ENDS if signal.getsignal(s) is not signal.SIG_IGN or s == signal.SIGTERM]
+    before = {number: signal.getsignal(number) for number in ends}
+    for number in before:
+        signal.signal(number, terminate)
     try:
         return main(args)
     except UserError as error:
@@ -98,27 +109,38 @@ def run_command(main: Callable[[argparse.Namespace], int], args: argparse.Namesp
             traceback.print_exc()
         # the library does not know how it was called
         message = re.sub(
-            r"tune-digits (search|ablate|ensemble|predict)", lambda found: command(found[1]), str(error)
+            r"tune-digits (search|ablate|ensemble|predict|report|check|clean)\b",
+            lambda found: command(found[1]),
+            str(error),
         )
         print(f"error: {message}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return 143 if terminated else 130
+        with suppress(OSError):  # of a terminal that was closed
+            print("\nstopped", file=sys.stderr)
+        return 128 + received if received else 130
     except BrokenPipeError:
         return 1
+    except OSError as error:
+        told = storage_error(error)
+        if told is None or args.debug:
+            raise
+        print(f"error: {told}", file=sys.stderr)
+        return 2
     finally:
-        if not terminated:
-            signal.signal(signal.SIGTERM, before)
+        if not received:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 @contextmanager
 def if_stopped(say: Callable[[str], None], again: str) -> Iterator[None]:
-    """Where the block is stopped, by Ctrl-C or SIGTERM, say which command goes on: `again`."""
+    """Where the block is stopped, by Ctrl-C, a signal or a full disk, say which command goes on: `again`."""
     try:
         yield
-    except KeyboardInterrupt:
-        say(f"\nwhat is finished is kept; go on with: {again}")
+    except (KeyboardInterrupt, StorageError):
+        with suppress(OSError):  # of a terminal that was closed
+            say(f"\nwhat is finished is kept; go on with: {again}")
         raise
 
 

@@ -25,6 +25,7 @@ from tune_digits.cli.common import (
     run_command,
     study_defaults,
 )
+from tune_digits.cli.report import write_report
 from tune_digits.errors import ConfigError
 
 # flag -> the key of the study that it sets
@@ -178,30 +179,35 @@ def ensemble(args: argparse.Namespace) -> int:
         overrides["ensemble.members"] = None
     study = load_study(run.study_file, overrides, origins_of(args, FLAGS))
 
-    from tune_digits.cli.summary import print_report
+    from tune_digits.api.summary import print_report
+    from tune_digits.care.clean import disk_line
     from tune_digits.data.load import load_task
     from tune_digits.ensemble.build import build_ensemble
     from tune_digits.ensemble.ladder import run_ladder
     from tune_digits.ensemble.rungs import in_words
     from tune_digits.execute.start import start_executor
+    from tune_digits.run_lock import hold
     from tune_digits.tune.same_data import check_same_data
 
-    task = load_task(study.data, study.cv, CACHE)
-    screen.say(task.describe())
-    check_same_data(run, study, task)
-    executor = start_executor(study.resources, args.address)
     plan, ladder = study.ensemble, []
-    with if_stopped(screen.say, called()):
-        if args.verify is not None:
-            climbed = run_ladder(
-                study, run, task, plan, executor, screen, quick=args.verify == "quick", force=args.force_rungs
-            )
-            screen.say(
-                f"each step on rows that it has not seen, {study.cv.score.replace('_', ' ')} in percent:"
-            )
-            for line in in_words(climbed.rungs):
-                screen.say(f"  {line}")
-            plan, ladder = climbed.plan, climbed.rows
-        report = build_ensemble(study, run, task, plan, executor, screen, ladder)
+    with hold(run.path, called(), screen.warn):
+        task = load_task(study.data, study.cv, CACHE)
+        screen.say(task.describe())
+        check_same_data(run, study, task)
+        executor = start_executor(study.resources, args.address)
+        with if_stopped(screen.say, called()):
+            if args.verify is not None:
+                quick = args.verify == "quick"
+                climbed = run_ladder(
+                    study, run, task, plan, executor, screen, quick=quick, force=args.force_rungs
+                )
+                metric = study.cv.score.replace("_", " ")
+                screen.say(f"each step on rows that it has not seen, {metric} in percent:")
+                for line in in_words(climbed.rungs):
+                    screen.say(f"  {line}")
+                plan, ladder = climbed.plan, climbed.rows
+            report = build_ensemble(study, run, task, plan, executor, screen, ladder)
     print_report(report, run, screen)
+    write_report(run, study, task, screen, preview=True)
+    screen.say(disk_line(run))
     return 0

@@ -1,4 +1,4 @@
-"""The console command `tune-digits search|ablate|ensemble|predict|tricks`."""
+"""The console command `tune-digits search|ablate|ensemble|predict|report|check|clean|tricks`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ COMMANDS = {
     "ablate": "which tricks of the best configuration help",
     "ensemble": "retrain the best on all data, vote, write a submission",
     "predict": "predict with a saved ensemble",
+    "report": "write a run as one page to look at",
+    "check": "read a run folder and say what is damaged",
+    "clean": "say what a run can spare, and free it",
     "tricks": "list what a trial can be made of, knob by knob",
 }
 

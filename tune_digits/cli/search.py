@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,14 +31,12 @@ from tune_digits.cli.common import (
     run_command,
     study_defaults,
 )
+from tune_digits.cli.report import write_report
 from tune_digits.errors import ConfigError
 
 if TYPE_CHECKING:
     from tune_digits.runs import Run
-    from tune_digits.screen import Screen
     from tune_digits.study import Study
-    from tune_digits.tune.prepare import Prepared
-    from tune_digits.tune.reuse import Known
 
 # flag -> the key of the study that it sets
 FLAGS = {
@@ -176,7 +174,7 @@ def search(args: argparse.Namespace) -> int:
     for note in study.notes:
         screen.say(note)
     if args.dry_run:
-        from tune_digits.cli.summary import print_study
+        from tune_digits.api.summary import print_study
         from tune_digits.tune.preflight import check_pipelines
 
         check_pipelines(study)
@@ -184,22 +182,31 @@ def search(args: argparse.Namespace) -> int:
         return 0
     if study.data.path is None:
         screen.say("data: none given, so scikit-learn's bundled digits (--data PATH for your own)")
-    prepared = prepare(study, run, args, screen)
 
     from tune_digits import runs
+    from tune_digits.api.flow import prepare, search_and_confirm
+    from tune_digits.run_lock import hold
     from tune_digits.tune.reuse import known_trainings
 
-    known = known_trainings([runs.open_run(path) for path in args.reuse], study, prepared.made_from)
+    with ExitStack() as held:
+        if run is not None:
+            held.enter_context(hold(run.path, called(), screen.warn))
+        prepared = prepare(study, run, screen, address=args.address, cache=CACHE, strict=args.strict)
+        known = known_trainings([runs.open_run(path) for path in args.reuse], study, prepared.made_from)
+        if run is None:
+            facts = {"command": called(), "seed": study.search.seed, "study": study.raw, **prepared.facts}
+            run = runs.create_run(RUNS, study.name, study.to_yaml(), facts, args.run_dir)
+            held.enter_context(hold(run.path, called(), screen.warn))
+        else:
+            runs.point_latest(RUNS, run.path)
+        screen.say(f"run folder: {run.path}   (tensorboard --logdir {run.path})")
+        with if_stopped(screen.say, again(run, args)):
+            search_and_confirm(study, run, prepared, screen, known)
+    from tune_digits.care.clean import disk_line
 
-    if run is None:
-        facts = {"command": called(), "seed": study.search.seed, **prepared.facts}
-        run = runs.create_run(RUNS, study.name, study.to_yaml(), facts, args.run_dir)
-    else:
-        runs.point_latest(RUNS, run.path)
-    screen.say(f"run folder: {run.path}   (tensorboard --logdir {run.path})")
-    with if_stopped(screen.say, again(run, args)):
-        search_and_confirm(study, run, prepared, known, screen)
     screen.say(f"\nleaderboard: {run.leaderboard}")
+    write_report(run, study, prepared.task, screen, preview=False)
+    screen.say(disk_line(run))
     # a study that names its members needs no number of them
     top = "" if study.ensemble.members is not None else f" --top {study.ensemble.top}"
     screen.say(f"next: {command('ensemble')} --run {run.path}{top}")
@@ -238,65 +245,6 @@ def refuse_changes(args: argparse.Namespace, run: Run) -> None:
             f"--resume goes on with {run.path} as it was begun: {', '.join(refused)} cannot change now; "
             f"{', '.join(map(flag_of, RESUMABLE))} can"
         )
-
-
-def prepare(study: Study, run: Run | None, args: argparse.Namespace, screen: Screen) -> Prepared:
-    """Start the executor, read the data, divide them into folds, and check all that can be checked.
-
-    run: the one that is taken up again, with whose data these are compared. What was found is said on the way. Raises
-    UserError where something cannot be trained.
-    """
-    from tune_digits.execute.slots import oversubscription
-    from tune_digits.machine import available_cores, work_of_others
-    from tune_digits.tune.prepare import Prepared, draw_subset, start_and_read, trained_folds
-
-    others = work_of_others()  # before there is any work of our own
-    executor, task = start_and_read(study, args.address, CACHE, screen)
-
-    from tune_digits.cli.summary import print_folds, report_findings
-    from tune_digits.learn.metrics import metric_of
-    from tune_digits.tune.preflight import preflight
-    from tune_digits.tune.same_data import check_same_data, check_same_search, facts_of, made_from
-    from tune_digits.tune.training import share
-
-    screen.say(task.describe())
-    if run is not None:
-        check_same_data(run, study, task)
-    rows = draw_subset(study, task.train)
-    if rows is not None:
-        screen.say(
-            f"trainings take {len(rows):,} of the rows, drawn evenly by class; all others only validate"
-        )
-    folds = trained_folds(study, task.train, rows)
-    fingerprints = made_from(task, folds)
-    if run is not None:
-        check_same_search(run, fingerprints)
-    print_folds(folds, task.train, study, screen)
-    report_findings(task, folds, args.strict, screen)
-    for line in preflight(study, task, folds):
-        screen.say(line)
-    slots = executor.slots.describe()
-    screen.say(f"trainings: {slots}")
-    here = not (args.address or (study.resources.executor == "ray" and os.environ.get("RAY_ADDRESS")))
-    if here and (warning := oversubscription(executor.slots, others, available_cores())):
-        screen.warn(warning)
-    facts = {"slots": slots, **facts_of(study, task, fingerprints)}
-    task, data = share(task, metric_of(study.cv, task.targets), executor)
-    return Prepared(task, data, folds, fingerprints, facts, executor)
-
-
-def search_and_confirm(study: Study, run: Run, prepared: Prepared, known: Known, screen: Screen) -> None:
-    from tune_digits.cli.summary import print_board
-    from tune_digits.tune.answer import in_words, read_answer
-    from tune_digits.tune.confirm import run_confirm
-    from tune_digits.tune.search import run_search
-
-    data, folds, made_from, executor = prepared.data, prepared.folds, prepared.made_from, prepared.executor
-    records = run_search(study, run, data, folds[study.search.fold], made_from, executor, screen)
-    board = run_confirm(study, run, prepared.task, data, folds, records, made_from, executor, screen, known)
-    print_board(board, screen)
-    for line in in_words(read_answer(run)):
-        screen.say(line)
 
 
 def again(run: Run, args: argparse.Namespace) -> str:

@@ -15,6 +15,7 @@ from tune_digits.data.dataset import Labelled, Target, Task
 from tune_digits.data.files.archive import as_folder
 from tune_digits.data.files.paths import readable, stem_of
 from tune_digits.data.files.progress import Listener, telling
+from tune_digits.data.folds.split import groups_of
 from tune_digits.data.folds.untouched import set_aside
 from tune_digits.data.formats import Auto, reading_alike, resolve
 from tune_digits.data.labels import with_targets
@@ -55,6 +56,15 @@ def load_task(data: DataOptions, cv: Cv, cache_dir: Path | None = None, each: Li
         joined={name: len(part) for name, part in sets["train"].items()},
     )
     return set_aside(whole, cv)
+
+
+def task_in_memory(train: Labelled, cv: Cv) -> Task:
+    """The task of a labelled set in memory, with the groups and untouched rows that `load_task` gives those of files.
+
+    Raises DataError as `load_task` does.
+    """
+    _refuse_one_class(train, "The training set")
+    return set_aside(Task("arrays in memory", replace(train, groups=groups_of(train, cv))), cv)
 
 
 def load_unlabelled(

@@ -64,5 +64,5 @@ def member_names(jobs: Sequence[MemberJob], records: Sequence[TrialRecord]) -> l
         others = {name for t in trials if t != job.trial for name in texts[t]}
         own = next((name for name in texts[job.trial] if name not in others), f"trial{job.trial}")
         own = re.sub(r"[^\w.-]+", "-", own) + (f"-seed{job.seed}" if len(seeds) > 1 else "")
-        names += [f"{own}-epoch{epoch}" for epoch in job.snapshots] + [own]
+        names += [f"{own}-epoch{epoch}" for epoch in job.snapshots] + ([own] if job.file in job.files else [])
     return names

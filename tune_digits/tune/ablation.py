@@ -16,6 +16,7 @@ import pandas as pd
 from tune_digits.config import Resources, TrialConfig
 from tune_digits.data.fingerprint import hash_of
 from tune_digits.disk import replacing
+from tune_digits.errors import StorageError
 from tune_digits.execute.executor import Executor
 from tune_digits.learn.version import TRAINING_VERSION
 from tune_digits.runs import FoldResult, Run
@@ -157,6 +158,8 @@ def _train(
     )
     for group, results in executor.run_jobs(confirm_folds, groups, shared):
         progress.done += len(group)
+        if isinstance(results, StorageError):
+            raise results
         if isinstance(results, Exception):
             for job in group:
                 screen.warn(f"{names[job.trial]}, fold {job.fold}, seed {job.seed} failed: {results}")

@@ -18,8 +18,9 @@ from tune_digits.data.dataset import Dataset, Task
 from tune_digits.data.fingerprint import row_hashes
 from tune_digits.data.folds.split import Fold
 from tune_digits.disk import replacing
+from tune_digits.errors import StorageError
 from tune_digits.execute.executor import Executor, Stored
-from tune_digits.runs import Fingerprints, Run, TrialRecord
+from tune_digits.runs import Fingerprints, Run, TrialRecord, Truth
 from tune_digits.screen import Progress, Screen
 from tune_digits.space.space import config_key
 from tune_digits.study import Study
@@ -93,6 +94,7 @@ def run_confirm(
     )
     if study.confirm.keep_weights:
         write_rows_of_folds(run, task.train, chosen, used)
+    run.write_truth(Truth(task.train.labels, task.train.ids, task.targets))
     judges = judges_of(study.cv, task)
     trainer = Trainer(run, shared, study.resources, executor, screen, known)
     left: set[int] = set()
@@ -165,6 +167,8 @@ class Trainer:
         with self.screen.watch(progress):
             for group, results in self.executor.run_jobs(confirm_folds, groups, self.shared):
                 progress.done += len(group)
+                if isinstance(results, StorageError):
+                    raise results
                 if isinstance(results, Exception):
                     for job in group:
                         self.screen.warn(

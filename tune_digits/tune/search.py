@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from itertools import islice
 from typing import Any
@@ -10,13 +12,15 @@ from typing import Any
 from tune_digits.config.train import Train
 from tune_digits.data.folds.limits import watched_rows
 from tune_digits.data.folds.split import Fold
-from tune_digits.errors import RunError
+from tune_digits.disk import read_tensors, storage_error
+from tune_digits.errors import RunError, StorageError
 from tune_digits.execute.executor import Executor, Proposal, Stored, TrialRun
 from tune_digits.learn.epoch import EpochReport, diverged, is_over, kept_epoch
 from tune_digits.runs import Fingerprints, Run, State, TrialRecord
 from tune_digits.screen import Progress, Screen
 from tune_digits.study import Study
 from tune_digits.tune.hparams import write_columns
+from tune_digits.tune.journal import check_agrees
 from tune_digits.tune.scheduler import make_scheduler
 from tune_digits.tune.searcher import OptunaTrials, left_behind, open_study
 from tune_digits.tune.tracking import Tracker
@@ -48,16 +52,19 @@ class SearchTrials:
         self._optuna = optuna_trials
         self._tracker = tracker
         self._live: dict[str, _Live] = {}
+        self.not_written: StorageError | None = None
 
     def propose(self, key: str) -> Proposal:
-        proposal = self._optuna.propose(key)
+        with self._noting():
+            proposal = self._optuna.propose(key)
         self._live[key] = _Live(proposal)
         return proposal
 
     def started(self, key: str) -> None:
         live = self._live[key]
         live.history.clear()
-        self._tracker.started(key, live.proposal)
+        with self._noting():
+            self._tracker.started(key, live.proposal)
 
     def reported(self, key: str, report: Mapping[str, Any]) -> None:
         epoch = EpochReport(**{f.name: report[f.name] for f in fields(EpochReport)})
@@ -65,9 +72,10 @@ class SearchTrials:
         live.history.append(epoch)
         live.verdict = report[VERDICT]
         live.speed = report.get("inference_images_per_second")
-        if epoch.score is not None:
-            self._optuna.report(key, epoch.epoch, epoch.score)
-        self._tracker.reported(key, epoch, self._score(live))
+        with self._noting():
+            if epoch.score is not None:
+                self._optuna.report(key, epoch.epoch, epoch.score)
+            self._tracker.reported(key, epoch, self._score(live))
 
     def ended(self, key: str) -> None:
         live = self._live.pop(key)
@@ -81,8 +89,23 @@ class SearchTrials:
         self._end(key, state_at_end(live.history, train), self._score(live), live.speed, error)
 
     def failed(self, key: str, error: str) -> None:
+        """Raises StorageError where the trial could not write its state: it is not the trial that failed."""
+        with self._noting():
+            if written := re.search(r"\bStorageError: (.+)", error):
+                raise StorageError(written[1])
         live = self._live.pop(key)
         self._end(key, "failed", self._score(live), error=error)
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Keep what the block raises of a full or read-only disk in `not_written`."""
+        try:
+            yield
+        except OSError as error:
+            named = isinstance(error, StorageError)
+            told = error if named else storage_error(error, error.filename or self._tracker.folder)
+            self.not_written = told if isinstance(told, StorageError) else None
+            raise told or error from None
 
     def _score(self, live: _Live) -> float | None:
         """The score of the weights that the trial would be left with if it ended now; None before its first epoch."""
@@ -98,8 +121,9 @@ class SearchTrials:
         speed: float | None = None,
         error: str | None = None,
     ) -> None:
-        self._optuna.end(key, state, score, speed)
-        self._tracker.ended(key, state, error, speed)
+        with self._noting():
+            self._optuna.end(key, state, score, speed)
+            self._tracker.ended(key, state, error, speed)
 
 
 def state_at_end(history: list[EpochReport], train: Train) -> State:
@@ -121,7 +145,8 @@ def run_search(
     """Run the trials that the study still wants, and return all that are on record.
 
     Taken up again after an interruption, it goes on with the trials that were running, from their saved states.
-    Raises RunError where every trial failed.
+    Raises RunError where every trial failed, and where records, journal or a saved state are damaged; StorageError
+    where the disk is full.
     """
     records = run.trials()
     over = [r for r in records if r.state != "running"]
@@ -132,7 +157,11 @@ def run_search(
             write_columns(run.tensorboard, study.space, study.name)
         seed = study.search.seed + len(records)  # a search that goes on proposes something else
         optuna_study = open_study(run.journal, study.search, study.space, seed)
+        check_agrees(optuna_study, run, records)
         running = [r.number for r in records if r.state == "running"]
+        for state_file in map(run.trial_state, running):
+            if state_file.exists():
+                read_tensors(state_file)  # a damaged one is said now, and makes no failed trial
         unfinished = left_behind(optuna_study, running, [r.number for r in over])
         progress = Progress("search", total=max(wanted, len(over)), done=len(over))
         progress.deadline = study.search.time_budget
@@ -156,9 +185,14 @@ def run_search(
             running=[(number, run.epochs(number)) for number in running],
         )
         with screen.watch(progress):
-            executor.run_trials(
-                TrialRun(train_trial, shared, trials, scheduler, left, study.search.time_budget, run.path)
-            )
+            try:
+                executor.run_trials(
+                    TrialRun(train_trial, shared, trials, scheduler, left, study.search.time_budget, run.path)
+                )
+            except Exception:
+                if trials.not_written is None:
+                    raise
+                raise trials.not_written from None  # Ray makes an error of its own of it
     records = run.trials()
     cut_off = [r.number for r in records if r.state == "running"]
     if cut_off and study.search.time_budget is not None:

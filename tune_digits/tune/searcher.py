@@ -23,6 +23,7 @@ from tune_digits.patches.optuna_trials import trial_again
 from tune_digits.runs import State
 from tune_digits.space.space import Space, config_key
 from tune_digits.space.tree import flatten
+from tune_digits.tune.journal import check_journal
 from tune_digits.tune.samplers import REDRAWS, REDRAWS_OF, SAMPLERS, DistinctSampler
 
 STUDY_NAME = "search"
@@ -38,9 +39,11 @@ OPTUNA_STATES: dict[State, TrialState] = {
 def open_study(journal: Path, search: Search, space: Space, seed: int) -> optuna.Study:
     """The study in `journal`, created where there is none; the sampler that `search` names proposes, nothing twice.
 
-    With sampler nsga2 it has two objectives: the score, and the images per second at inference.
+    With sampler nsga2 it has two objectives: the score, and the images per second at inference. Raises RunError where
+    the journal is damaged.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    check_journal(journal)
     sampler = SAMPLERS[search.sampler](search, space, seed)
     redraws = REDRAWS_OF.get(search.sampler, REDRAWS)
     return optuna.create_study(
@@ -50,6 +53,18 @@ def open_study(journal: Path, search: Search, space: Space, seed: int) -> optuna
         directions=["maximize"] * (2 if search.sampler == "nsga2" else 1),
         load_if_exists=True,
     )
+
+
+def load_journal(journal: Path) -> optuna.Study | None:
+    """The study in `journal`, only to be read; None where it was killed before there was one.
+
+    Raises what Optuna raises of a journal that it cannot replay.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = JournalStorage(JournalFileBackend(str(journal)))
+    if not storage.get_all_studies():
+        return None
+    return optuna.load_study(study_name=STUDY_NAME, storage=storage)
 
 
 def left_behind(study: optuna.Study, running: Collection[int], over: Collection[int]) -> tuple[int, ...]:

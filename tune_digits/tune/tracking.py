@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
+from pathlib import Path
 
 from tune_digits.execute.executor import Proposal
 from tune_digits.learn.epoch import EpochReport
@@ -36,6 +37,11 @@ class Tracker:
             if record.state in self._counts:
                 self._counts[record.state] += 1
                 self._note_best(record)
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self._run.path
 
     def started(self, key: str, proposal: Proposal) -> None:
         if key in self._boards:  # it starts once more, after its worker died
