@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tune_digits import disk
 from tune_digits.data.dataset import RowForm, Target
 from tune_digits.data.files.sample_submission import read_submission_format
 from tune_digits.data.formats import Auto
@@ -173,7 +173,7 @@ def test_the_manifest_keeps_no_path_of_the_training_data(tmp_path) -> None:
 )
 def test_other_manifests_are_refused(tmp_path, change, words) -> None:
     write_manifest(tmp_path, manifest())
-    raw = json.loads((tmp_path / "manifest.json").read_text())
-    (tmp_path / "manifest.json").write_text(json.dumps(raw | change))
+    raw = disk.read_json(tmp_path / "manifest.json")
+    disk.write_json(tmp_path / "manifest.json", raw | change)
     with pytest.raises(RunError, match=words):
         read_manifest(tmp_path)

@@ -95,7 +95,7 @@ def test_drawn_views_are_not_exported(tmp_path: Path) -> None:
     manifest = Manifest(
         ("a",), TARGETS, SHAPE, "soft", 3, 0.5, Auto(), RowForm.wide(TARGETS), ACCURACY, "data"
     )
-    with pytest.raises(RunError, match="cannot be exported; make the ensemble without --tta-strength"):
+    with pytest.raises(RunError, match="cannot be exported; leave tta_strength out"):
         load_vote(tmp_path, manifest)
 
 

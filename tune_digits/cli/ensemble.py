@@ -189,20 +189,27 @@ def ensemble(args: argparse.Namespace) -> int:
     from tune_digits.run_lock import hold
     from tune_digits.tune.same_data import check_same_data
 
-    plan, ladder = study.ensemble, []
     with hold(run.path, called(), screen.warn):
         task = load_task(study.data, study.cv, CACHE)
         screen.say(task.describe())
         check_same_data(run, study, task)
         executor = start_executor(study.resources, args.address)
+        plan, ladder = study.ensemble, []
         with if_stopped(screen.say, called()):
             if args.verify is not None:
-                quick = args.verify == "quick"
                 climbed = run_ladder(
-                    study, run, task, plan, executor, screen, quick=quick, force=args.force_rungs
+                    study,
+                    run,
+                    task,
+                    plan,
+                    executor,
+                    screen,
+                    quick=args.verify == "quick",
+                    force=args.force_rungs,
                 )
-                metric = study.cv.score.replace("_", " ")
-                screen.say(f"each step on rows that it has not seen, {metric} in percent:")
+                screen.say(
+                    f"each step on rows that it has not seen, {study.cv.score.replace('_', ' ')} in percent:"
+                )
                 for line in in_words(climbed.rungs):
                     screen.say(f"  {line}")
                 plan, ladder = climbed.plan, climbed.rows

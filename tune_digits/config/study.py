@@ -276,7 +276,8 @@ class Ensemble(Part):
         0.95, description="least probability of the vote that makes a test sample a pseudo-label; none = off"
     )
     pseudo_quantile: Annotated[float, Field(gt=0, le=1)] = Field(
-        1.0, description="of the test samples with one answer, only this surest fraction becomes pseudo-labels"
+        1.0,
+        description="of the test samples with one answer, only this surest fraction becomes pseudo-labels",
     )
     pseudo_cap: int | None = Field(
         None, ge=1, description="pseudo-labels of one class at most, the surest ones; none = no limit"

@@ -52,15 +52,14 @@ class Vote(nn.Module):
 
 
 def load_vote(folder: Path, manifest: Manifest) -> Vote:
-    """The saved ensemble of `folder` as one network on the CPU. Raises RunError for a vote or views that are none."""
+    """The saved ensemble of `folder` as one network on the CPU. Raises RunError for a vote that is no network."""
+    if manifest.tta_strength is not None:
+        raise RunError(
+            f"{folder}: views drawn from the augmentation cannot be exported; leave tta_strength out"
+        )
     if manifest.voting not in VOTINGS:
         raise RunError(
             f"{folder}: a {manifest.voting} vote cannot be exported; use one of {', '.join(VOTINGS)}"
-        )
-    if manifest.tta_strength is not None:
-        raise RunError(
-            f"{folder}: views drawn from the members' augmentation cannot be exported; make the ensemble without "
-            "--tta-strength"
         )
     members = [load_member(folder / name, manifest, torch.device("cpu"))[0] for name in manifest.members]
     return Vote(members, manifest.heads, manifest.voting, manifest.tta).eval()
