@@ -119,9 +119,9 @@ def test_several_targets_have_a_list_each() -> None:
     state, epochs = training({})
     next(epochs)
     manifest = Manifest(
-        ("a",), TARGETS, (1, 8, 8), Ballot(), 1, Auto(), RowForm.wide(TARGETS), ACCURACY, "data"
+        ("a",), TARGETS, (1, 8, 8), Ballot(), 1, None, Auto(), RowForm.wide(TARGETS), ACCURACY, "data"
     )
-    voter = Voter(manifest, ((state.model.eval(), config_of({}).train.precision),))
+    voter = Voter(manifest, ((state.model.eval(), config_of({})),))
     shape, tone = voter.predict_proba(IMAGES[:4])
     assert shape.shape == (4, 3) and tone.shape == (4, 2)
     assert [c.tolist() for c in voter.classes_] == [["a", "b", "c"], ["dark", "light"]]
@@ -129,3 +129,29 @@ def test_several_targets_have_a_list_each() -> None:
     assert answers.shape == (4, 2)
     assert answers[:, 1].tolist() == np.array(["dark", "light"])[tone.argmax(1)].tolist()
     assert replace(manifest, ballot=Ballot("hard")).ballot.rule == "hard"
+
+
+def test_drawn_views_are_those_of_the_manifest() -> None:
+    from dataclasses import replace
+
+    import torch
+    from small_training import HEADS, IMAGES, TARGETS, config_of, training
+
+    from tune_digits.data.dataset import RowForm
+    from tune_digits.data.formats import Auto
+    from tune_digits.ensemble.members import Manifest
+    from tune_digits.ensemble.tta import predict_views
+    from tune_digits.ensemble.vote import Ballot
+    from tune_digits.learn.metrics import ACCURACY
+
+    config = config_of({"augment": {"rotate": 40}})
+    state, epochs = training({})
+    next(epochs)
+    model, form = state.model.eval(), RowForm.wide(TARGETS)
+    plain = Manifest(("a",), TARGETS, (1, 8, 8), Ballot(), 3, None, Auto(), form, ACCURACY, "data")
+    drawn = replace(plain, tta_strength=0.5)
+    images = IMAGES[:4]
+    found = Voter(drawn, ((model, config),)).vote(images)
+    expected = predict_views(model, config, torch.from_numpy(images), HEADS, 3, 0.5)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert np.abs(found - Voter(plain, ((model, config),)).vote(images)).max() > 1e-4

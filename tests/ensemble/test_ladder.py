@@ -187,10 +187,38 @@ def test_without_a_strength_shifts_and_several_strengths_are_tried_and_the_best_
     monkeypatch.setattr(room._Climb, "_answers", answers)
     monkeypatch.setattr(room, "judge_rung", counted)
     ladder = climb(copied(confirmed, tmp_path), tta=4, quick=True, force=True)
-    assert tried == [(1, None), (1, None), (4, None), *((4, s) for s in STRENGTHS)]
+    assert tried == [*[(1, None)] * 3, (4, None), *((4, s) for s in STRENGTHS)]
     assert counts == [1, 1, 4]
     assert ladder.rungs[-1].name == "+ TTA 4, strength 0.5"
     assert (ladder.plan.tta, ladder.plan.tta_strength) == (4, 0.5)
+
+
+def test_each_step_has_the_noise_of_what_is_alike(
+    confirmed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def judge(name: str, own: Any, before: Any, alike: Any, *rest: Any, **more: Any) -> Rung:
+        seen.append((own, before, list(alike)))
+        used = before is None or "pseudo" not in name
+        return Rung(name, 0.9, 0.0, 0.0, 0.0, 0.0, 1.0, "cannot tell", 1, used, 0.0)
+
+    picks = iter(([0, 1], [0, 1, 2]))
+
+    def select(*args: Any) -> tuple[np.ndarray, np.ndarray]:
+        rows = np.array(next(picks))
+        return rows, np.eye(2, dtype=np.float32)[np.zeros(len(rows), int)]
+
+    monkeypatch.setattr(room, "judge_rung", judge)
+    monkeypatch.setattr(room, "select_pseudo", select)
+    climb(copied(confirmed, tmp_path), tta=2, quick=True, pseudo=0.501, pseudo_rounds=2)
+    single, vote, views, first, second = seen
+    assert single[1:] == (None, []) and vote[1] is single[0]
+    (other,) = vote[2]  # the second member alone
+    mean = (single[0][0].valid_proba + other[0].valid_proba) / 2
+    np.testing.assert_allclose(vote[0][0].valid_proba, mean, atol=1e-6)
+    assert views[1] is vote[0] and len(views[2]) == 3 and all(a is not views[0] for a in views[2])
+    assert first[1] is second[1] is views[0] and (first[2], second[2]) == ([], [first[0]])
 
 
 def test_quick_is_one_outer_fold(confirmed: Run, tmp_path: Path) -> None:

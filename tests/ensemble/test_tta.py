@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from small_training import HEADS, IMAGES, training
+from small_training import HEADS, IMAGES, TARGETS, training
 from torch import nn
 
 from tune_digits.config import Augment, Ensemble, TrialConfig
+from tune_digits.data.dataset import RowForm
+from tune_digits.data.formats import Auto
+from tune_digits.ensemble.export import load_vote
+from tune_digits.ensemble.members import Manifest
 from tune_digits.ensemble.tta import draw_views, predict_views, softened
-from tune_digits.errors import ConfigError
+from tune_digits.errors import ConfigError, RunError
 from tune_digits.learn.augment import apply, magnitudes
+from tune_digits.learn.metrics import ACCURACY
 from tune_digits.learn.predict import predict_proba, softmax_heads
 
 PIXELS = torch.from_numpy(IMAGES)
@@ -82,6 +89,14 @@ def test_without_a_strength_views_are_shifts_and_without_augmentation_there_is_o
     plain = predict_proba(model, PIXELS, HEADS)
     np.testing.assert_array_equal(predict_views(model, TrialConfig(), PIXELS, HEADS, 5, 0.5), plain)
     np.testing.assert_array_equal(predict_views(model, ROTATED, PIXELS, HEADS, 1, None), plain)
+
+
+def test_drawn_views_are_not_exported(tmp_path: Path) -> None:
+    manifest = Manifest(
+        ("a",), TARGETS, SHAPE, "soft", 3, 0.5, Auto(), RowForm.wide(TARGETS), ACCURACY, "data"
+    )
+    with pytest.raises(RunError, match="cannot be exported; leave tta_strength out"):
+        load_vote(tmp_path, manifest)
 
 
 def test_views_that_are_not_there_are_refused() -> None:

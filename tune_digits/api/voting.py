@@ -12,11 +12,13 @@ import numpy as np
 from tune_digits.api.opened import OpenRun
 from tune_digits.api.places import CACHE
 from tune_digits.api.searching import Data, screen_of, with_data
+from tune_digits.config import TrialConfig
 from tune_digits.data.labels import is_whole
 from tune_digits.data.load import load_task
 from tune_digits.data.memory import to_images
 from tune_digits.ensemble.build import build_ensemble
 from tune_digits.ensemble.members import Manifest, load_member, read_manifest, vote
+from tune_digits.ensemble.tta import predict_views
 from tune_digits.errors import DataError
 from tune_digits.execute.start import start_executor
 from tune_digits.run_lock import hold
@@ -31,11 +33,12 @@ if TYPE_CHECKING:
 class Voter:
     """The networks of a saved ensemble and how they vote. It pickles, and needs the ensemble's folder no more.
 
-    manifest: the targets, the images' shape (C, H, W), and the kind of vote. members: (network on the CPU, precision).
+    manifest: the targets, the images' shape (C, H, W), and the kind of vote. members: (network on the CPU, its
+    configuration).
     """
 
     manifest: Manifest
-    members: tuple[tuple[Any, str], ...]
+    members: tuple[tuple[Any, TrialConfig], ...]
 
     @property
     def classes_(self) -> Any:
@@ -69,14 +72,12 @@ class Voter:
         """The vote float64 (n, K), all targets side by side, on uint8 images (n, C, H, W)."""
         import torch
 
-        from tune_digits.learn.predict import predict_proba
-
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         pixels = torch.from_numpy(np.ascontiguousarray(images)).to(device)
-        heads, tta = self.manifest.heads, self.manifest.tta
+        heads, views = self.manifest.heads, (self.manifest.tta, self.manifest.tta_strength)
         parts = []
-        for network, precision in self.members:
-            parts.append(predict_proba(network.to(device), pixels, heads, tta=tta, precision=precision))
+        for network, config in self.members:
+            parts.append(predict_views(network.to(device), config, pixels, heads, *views))
             network.cpu()
         return vote(np.stack(parts), self.manifest)
 
@@ -101,7 +102,7 @@ def load_voter(folder: Path) -> Voter:
     members = []
     for name in manifest.members:
         network, config = load_member(folder / name, manifest, torch.device("cpu"))
-        members.append((network, config.train.precision))
+        members.append((network, config))
     return Voter(manifest, tuple(members))
 
 

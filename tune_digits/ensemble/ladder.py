@@ -22,7 +22,7 @@ from tune_digits.disk import replacing
 from tune_digits.ensemble.build import chosen_members
 from tune_digits.ensemble.pseudo import Rule, rule_of, select_pseudo
 from tune_digits.ensemble.retrain import MemberJob, RetrainData, member_jobs, retrain
-from tune_digits.ensemble.rungs import Rung, judge_rung
+from tune_digits.ensemble.rungs import Answers, Rung, judge_rung
 from tune_digits.ensemble.tta import predict_views
 from tune_digits.ensemble.vote import Ballot, cast, labels_of
 from tune_digits.execute.executor import Executor
@@ -95,39 +95,37 @@ _Who = tuple[Sequence[tuple[int, TrialConfig]], int]
 
 @dataclass(slots=True)
 class _Steps:
-    """The rungs so far, their answers, and the place of the last used one."""
+    """The rungs so far, and the answers of the last used one."""
 
     judges: Judges
     force: bool
     rungs: list[Rung] = field(default_factory=list)
-    answers: list[list[FoldResult]] = field(default_factory=list)
-    last: int | None = None
+    used: Answers | None = None
 
     def add(
         self,
         name: str,
-        own: list[FoldResult],
+        own: Answers,
         started: float,
+        alike: Sequence[Answers] = (),
         *,
         tried: int = 1,
         unless_worse: bool = False,
     ) -> bool:
         """Judge one more; whether it is used."""
-        seconds = time.monotonic() - started
         rung = judge_rung(
             name,
             own,
-            self.answers,
-            self.last,
+            self.used,
+            alike,
             self.judges,
-            seconds,
+            time.monotonic() - started,
             tried=tried,
             unless_worse=unless_worse,
             force=self.force,
         )
-        self.last = len(self.answers) if rung.used else self.last
+        self.used = own if rung.used else self.used
         self.rungs.append(rung)
-        self.answers.append(own)
         return rung.used
 
 
@@ -158,7 +156,12 @@ class _Climb:
         if members > 1:
             started = time.monotonic()
             name = f"+ {members}-member {self._rule} vote"
-            if steps.add(name, self._answers(voters), started, unless_worse=True):
+            others = [
+                self._answers(_Voters(tuple((own[place],) for own in voters.files)))
+                for place in range(members)
+                if (voters.files[0][place],) != single.files[0]
+            ]
+            if steps.add(name, self._answers(voters), started, others, unless_worse=True):
                 base = voters
             else:
                 plan = plan.model_copy(update={"members": (str(self.configs[0][0]),), "seeds": 1})
@@ -166,7 +169,8 @@ class _Climb:
             started = time.monotonic()
             tried = {views: self._answers(replace(base, views=views)) for views in self._views()}
             views = max(tried, key=lambda v: np.mean([r.score for r in tried[v]]))
-            used = steps.add(_views_in_words(views), tried[views], started, tried=len(tried))
+            others = [own for other, own in tried.items() if other != views]
+            used = steps.add(_views_in_words(views), tried[views], started, others, tried=len(tried))
             base = replace(base, views=views) if used else base
             plan = plan.model_copy(update={"tta": base.views[0], "tta_strength": base.views[1]})
         if (rule := rule_of(plan)) is not None:
@@ -183,6 +187,7 @@ class _Climb:
         alone: one network answers.
         """
         heads, used, last = head_slices(self.task.targets), 0, base
+        rounds: list[Answers] = []
         for number in range(1, self.plan.pseudo_rounds + 1):
             started, files, found = time.monotonic(), [], 0
             for fold, own in zip(self.folds, last.files, strict=True):
@@ -201,8 +206,11 @@ class _Climb:
             last = replace(base, files=tuple(files))
             of_all = found / sum(len(fold.valid_idx) for fold in self.folds)
             name = f"+ pseudo-labels, round {number} ({of_all:.0%})"
-            if steps.add(name, self._answers(last), started):
-                used = number
+            own_answers = self._answers(last)
+            if steps.add(name, own_answers, started, rounds):
+                used, rounds = number, []
+            else:
+                rounds.append(own_answers)
         return used
 
     def _views(self) -> list[tuple[int, float | None]]:

@@ -19,6 +19,10 @@ from tune_digits.tune.leaderboard import Judges, mean_and_error
 IMAGES_ALONE = Noise(0.0, 0.0, 1.0, 1.0)
 
 
+# to the rows of each outer fold, in the order of the folds
+Answers = Sequence[FoldResult]
+
+
 @dataclass(frozen=True, slots=True)
 class Rung:
     """One step. score: mean over the outer folds, in [0, 1]; error: its standard error.
@@ -43,9 +47,9 @@ class Rung:
 
 def judge_rung(
     name: str,
-    own: Sequence[FoldResult],
-    climbed: Sequence[Sequence[FoldResult]],
-    before: int | None,
+    own: Answers,
+    before: Answers | None,
+    alike: Sequence[Answers],
     judges: Judges,
     seconds: float,
     *,
@@ -53,39 +57,38 @@ def judge_rung(
     unless_worse: bool = False,
     force: bool = False,
 ) -> Rung:
-    """One rung from its answers to each outer fold's rows, paired with those of the last used rung.
+    """One rung from its answers to each outer fold's rows, paired with `before`, those of the last used rung.
 
-    climbed: the answers of all rungs so far; before: the place of the last used one among them, None for the first
-    rung. A rung is used where it is told to be better; unless_worse: where it is not told to be worse; force: in any
-    case.
+    before: None for the first rung. alike: as in `compared`. A rung is used where it is told to be better;
+    unless_worse: where it is not told to be worse; force: in any case.
     """
     score, error = score_and_error(own, judges)
     if before is None:
         return Rung(name, score, error, None, None, None, None, None, tried, True, seconds)
-    seen = compared(own, climbed, before, judges)
+    seen = compared(own, before, alike, judges)
     p = min(seen.p * tried, 1.0)
     verdict: Verdict = "cannot tell" if p >= LEVEL else "better" if seen.difference > 0 else "worse"
     used = force or verdict == "better" or (unless_worse and verdict != "worse")
     return Rung(name, score, error, seen.difference, seen.low, seen.high, p, verdict, tried, used, seconds)
 
 
-def compared(
-    own: Sequence[FoldResult], climbed: Sequence[Sequence[FoldResult]], before: int, judges: Judges
-) -> Comparison:
-    """own minus climbed[before], on the same outer folds.
+def compared(own: Answers, before: Answers, alike: Sequence[Answers], judges: Judges) -> Comparison:
+    """own minus before, on the same outer folds.
 
-    How much a step varies from training to training is estimated from all rungs together, since two of them on three
-    folds have two degrees of freedom. Where the metric is no sum over images: Student's t over folds.
+    alike: answers that differ from `before` in the same way (other members alone, other views, earlier rounds of
+    pseudo-labels). How much a step varies from training to training is estimated from all of them: two rungs on three
+    folds alone have two degrees of freedom, and steps of another kind vary more or less. Where the metric is no sum
+    over images: Student's t over folds.
     """
-    every = [*climbed, own]
+    every = [before, own, *alike]
     outcomes = judges.outcomes([replace(r, trial=place) for place, side in enumerate(every) for r in side])
     if outcomes is None:
-        return paired_t(np.array([a.score - b.score for a, b in zip(own, every[before], strict=True)]))
+        return paired_t(np.array([a.score - b.score for a, b in zip(own, before, strict=True)]))
     noise = IMAGES_ALONE if len(own) == 1 else training_noise(outcomes, judges.groups)
-    return compare(outcomes[len(climbed)], outcomes[before], judges.groups, noise)
+    return compare(outcomes[1], outcomes[0], judges.groups, noise)
 
 
-def score_and_error(own: Sequence[FoldResult], judges: Judges) -> tuple[float, float]:
+def score_and_error(own: Answers, judges: Judges) -> tuple[float, float]:
     """Mean over the outer folds and its standard error; of one fold that of its images, NaN where there is none."""
     score, error = mean_and_error([r.score for r in own])
     if len(own) > 1:
