@@ -218,7 +218,7 @@ def in_words(found: Comparison) -> str:
     if found.standard_error == 0:
         return "the same answers"
     # few trainings may leave an interval without bounds
-    known = -1 < found.low and found.high < 1
+    known = found.low > -1 and found.high < 1
     interval = f", 95 % [{found.low:+.4f}, {found.high:+.4f}]" if known else ""
     return f"{found.difference:+.4f}{interval}, {found.verdict}"
 

@@ -158,8 +158,8 @@ def gain(seen: OutOfFold, votes: Votes, reference: Votes) -> Comparison:
     """What `votes` score more than `reference`, paired image by image and clustered by group.
 
     Both are of the same networks, so the noise of trainings is how much their difference varies from cell to cell.
-    Where the metric is no sum over images (macro F1): Student's paired t-test over cells. Equal answers differ by 0 with
-    an error of 0, and nothing can be told.
+    Where the metric is no sum over images (macro F1): Student's paired t-test over cells. Equal answers differ by 0
+    with an error of 0, and nothing can be told.
     """
     pairs = zip(votes, reference, strict=True)
     if all(np.array_equal(labels_of(a, seen.heads), labels_of(b, seen.heads)) for a, b in pairs):
