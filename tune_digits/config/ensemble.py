@@ -70,8 +70,8 @@ class Ensemble(Part):
     )
     force_members: bool = Field(
         False,
-        description="let all of the best `top` vote; false = out-of-fold predictions leave out who makes the vote "
-        "worse, and further seeds of the others take the place. Members by name always vote",
+        description="all of the best `top` vote; false = out-of-fold predictions leave out who makes the vote "
+        "worse, and further seeds of the others take the place. Members that are named vote in any case",
     )
     class_balance: Literal["equal"] | dict[str, Positive] | None = Field(
         None,
