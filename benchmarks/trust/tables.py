@@ -89,15 +89,6 @@ def race() -> str:
     return rows(head, body)
 
 
-def ablation() -> str:
-    head = ["simulated", "found, %", "a false verdict or more, %", "trainings of those planned, %"]
-    body = [
-        [name, percent(r["found"]), percent(r["false"]), f"{100 * r['trainings'] / r['planned']:.0f}"]
-        for name, r in results("ablation").items()
-    ]
-    return rows(head, body)
-
-
 def ranks() -> str:
     head = ["simulated", "interval covers, %", "interval above 0, %"]
     body = [[name, percent(r["coverage"]), percent(r["above 0"])] for name, r in results("ranks").items()]
@@ -110,7 +101,6 @@ def all_tables() -> str:
         "The winner's score": selection,
         "What is sent in": choice,
         "A race": race,
-        "Which trick helps": ablation,
         "Rank correlation of few pairs": ranks,
     }
     return "\n".join(f"### {title}\n\n{make()}" for title, make in parts.items())
