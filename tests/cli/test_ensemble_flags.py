@@ -171,6 +171,13 @@ def test_prefer_says_who_comes_first(searched: Path) -> None:
     assert members(searched) == [(trials[0], 0)]
 
 
+@flags("--export")
+def test_the_vote_is_exported(searched: Path, capsys: Output) -> None:
+    assert ensemble("--export", "torchscript") == 0
+    file = searched / "ensemble/vote.torchscript.pt"
+    assert file.is_file() and f"the vote for other programs: {file}" in capsys.readouterr().out.replace("\n", "")
+
+
 @flags("--seeds")
 def test_each_configuration_is_trained_with_so_many_seeds(searched: Path) -> None:
     assert ensemble("--seeds", 3) == 0

@@ -161,6 +161,11 @@ def make_parser(defaults: Mapping[str, str] | None = None) -> argparse.ArgumentP
         "told to help is left out; quick: on one outer fold",
     )
     add("--force-rungs", action="store_true", help="with --verify: leave no step out")
+    add(
+        "--export",
+        choices=("onnx", "torchscript"),
+        help="also write the whole vote as one file for other programs: uint8 images in, probabilities out",
+    )
     add_resources(parser)
     add_common(parser)
     return parser
@@ -266,6 +271,12 @@ def ensemble(args: argparse.Namespace) -> int:
                 plan, ladder = climbed.plan, climbed.rows
             report = build_ensemble(study, run, task, plan, executor, screen, ladder)
     print_report(report, run, screen)
+    if args.export is not None:
+        from tune_digits.ensemble.export import export
+        from tune_digits.ensemble.members import read_manifest
+
+        file = export(run.ensemble, read_manifest(run.ensemble), args.export)
+        screen.say(f"the vote for other programs: {file}")
     write_report(run, study, task, screen, preview=True)
     screen.say(disk_line(run))
     return 0
