@@ -1,4 +1,4 @@
-"""Write the tables of docs/performance.md, docs/keras-parity.md and docs/trust.md anew from benchmarks/results/*.json.
+"""Write the tables of performance, keras-parity, trust and fidelity in docs/ anew from benchmarks/results/*.json.
 
     python benchmarks/table.py
 
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fidelity.tables import fidelity_tables
 from trust.tables import all_tables
 
 HERE = Path(__file__).parent
@@ -264,6 +265,7 @@ TABLES: dict[str, Callable[[], str]] = {
         json.loads((HERE / "results/keras_parity.json").read_text())["runs"]
     ),
     "trust.md": all_tables,
+    "fidelity.md": fidelity_tables,
 }
 
 

@@ -16,7 +16,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from tune_digits.cli import ablate, ensemble, predict, report, search, tricks
+from tune_digits.cli import ablate, blend, check, clean, ensemble, predict, report, search, tricks
 from tune_digits.cli.main import COMMANDS
 from tune_digits.config import Search, TrialConfig, variants
 from tune_digits.data.formats import Auto
@@ -31,6 +31,9 @@ PARSERS = {
     "search": search.make_parser,
     "ensemble": ensemble.make_parser,
     "predict": predict.make_parser,
+    "check": check.make_parser,
+    "clean": clean.make_parser,
+    "blend": blend.make_parser,
     "tricks": tricks.make_parser,
     "ablate": ablate.make_parser,
     "report": report.make_parser,
@@ -64,7 +67,10 @@ def test_blocks_and_spans_are_found(tmp_path: Path) -> None:
 # ── commands ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-COMMAND = r"(?:\.venv/bin/)?python |make |tune-digits |(?:search|ablate|ensemble|predict|report|tricks)\.py"
+COMMAND = (
+    r"(?:\.venv/bin/)?python |make |tune-digits |"
+    r"(?:search|ablate|ensemble|predict|blend|report|check|clean|tricks)\.py"
+)
 
 
 def words_of(line: str) -> list[list[str]]:
@@ -117,6 +123,8 @@ def parse(name: str, flags: list[str]) -> None:
     """Exit with code 2, as the command would, where it does not take these flags."""
     if name == "predict" and "--data" not in flags:
         flags = [*flags, "--data", "FOLDER"]  # it needs one, and a text may speak of another flag
+    if name == "blend" and not flags[:1]:
+        flags = ["FILE"]
     try:
         args = PARSERS[name]().parse_args(flags)
     except SystemExit as ended:

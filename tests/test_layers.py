@@ -23,6 +23,7 @@ ROOMS = [
         "study_parts",
         "space",
         "study_fit",
+        "yaml_text",
         "study",
     ),
     *(
@@ -36,6 +37,7 @@ ROOMS = [
         "ensemble",
         "report",
         "api",
+        "care",
         "cli",
     ),
 ]

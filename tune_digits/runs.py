@@ -28,6 +28,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -180,7 +181,7 @@ class Run:
 
     def trials(self) -> list[TrialRecord]:
         """All trials on record, by number."""
-        return [_read_trial(p) for p in sorted((self.path / "trials").glob("*/trial.json"))]
+        return [read_trial(p) for p in sorted((self.path / "trials").glob("*/trial.json"))]
 
     def append_epoch(self, number: int, report: Mapping[str, Any]) -> None:
         path = self.trial_folder(number) / "epochs.jsonl"
@@ -232,9 +233,9 @@ class Run:
         """None before the confirmation has begun. Raises RunError."""
         if not self.labels.exists():
             return None
-        found = read_arrays(self.labels, ("labels", "ids", "targets"), "--resume writes it again")
-        targets = tuple(Target(t["name"], tuple(t["classes"])) for t in json.loads(str(found["targets"])))
-        return Truth(found["labels"], found["ids"], targets)
+        z = read_arrays(self.labels, ("labels", "ids", "targets"), "--resume writes it again")
+        targets = tuple(Target(t["name"], tuple(t["classes"])) for t in json.loads(str(z["targets"])))
+        return Truth(z["labels"], z["ids"], targets)
 
     def fold_file(self, trial: int, fold: int, seed: int) -> Path:
         return self.path / "confirm" / f"{trial:04d}-fold{fold}-seed{seed}.npz"
@@ -252,6 +253,10 @@ class Run:
         trained_rows: hashes uint64 of the images that the networks behind them were trained on.
         """
         write_arrays(self.out_of_fold, proba=proba, trained_rows=trained_rows)
+
+    def read_out_of_fold(self) -> dict[str, np.ndarray]:
+        """What `write_out_of_fold` wrote, by name. Raises RunError where it is damaged."""
+        return read_arrays(self.out_of_fold, ("proba", "trained_rows"), "--resume writes it again")
 
     def best_confirmed(self) -> int | None:
         """The number of the trial that leads the leaderboard; None where there is no leaderboard yet."""
@@ -287,7 +292,7 @@ class Run:
     def folds(self, trial: int | None = None) -> list[FoldResult]:
         """The confirming trainings on record, of one trial or of all."""
         pattern = "*.npz" if trial is None else f"{trial:04d}-*.npz"
-        return [_read_fold(p) for p in sorted((self.path / "confirm").glob(pattern))]
+        return [read_fold(p) for p in sorted((self.path / "confirm").glob(pattern))]
 
     # ablation
 
@@ -305,10 +310,11 @@ class Run:
     def ablated(self, key: str, fold: int, seed: int) -> FoldResult | None:
         """A training on record; None where it has not been done."""
         path = self.ablation_file(key, fold, seed)
-        return _read_fold(path) if path.exists() else None
+        return read_fold(path) if path.exists() else None
 
 
-def _read_trial(path: Path) -> TrialRecord:
+def read_trial(path: Path) -> TrialRecord:
+    """The record of one trial. Raises RunError where it is damaged."""
     raw = read_json(path)
     try:
         config = TrialConfig.model_validate(raw["config"])
@@ -331,7 +337,8 @@ def _write_fold(path: Path, result: FoldResult) -> None:
     )
 
 
-def _read_fold(path: Path) -> FoldResult:
+def read_fold(path: Path) -> FoldResult:
+    """One confirming training. Raises RunError where it is damaged."""
     remedy = "delete it to train that fold again"
     z = read_arrays(path, FOLD_ARRAYS, remedy)
     try:
@@ -371,6 +378,8 @@ def create_run(
         path.mkdir(parents=True, exist_ok=True)
     else:
         stamp = time.strftime("%Y-%m-%d-%H%M%S")
+        # a study may be called whatever its file says: "../../a", or with letters that no file system takes
+        name = re.sub(r"[^\w.+-]+", "-", name)[:80]
         path = root / f"{stamp}-{name}"
         for attempt in range(2, 1000):
             try:

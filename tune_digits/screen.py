@@ -14,6 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tune_digits.errors import printable
+
 PLAIN_EVERY = 10.0  # seconds between plain lines
 
 
@@ -93,10 +95,10 @@ class Screen:
         self._last = 0.0
 
     def say(self, text: str = "") -> None:
-        self.console.print(text, markup=False)
+        self.console.print(printable(text), markup=False)
 
     def warn(self, text: str) -> None:
-        self.console.print(Text(f"! {text}", style="yellow"))
+        self.console.print(Text(f"! {printable(text)}", style="yellow"))
 
     @contextmanager
     def watch(self, progress: Progress) -> Iterator[None]:

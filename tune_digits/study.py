@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from tune_digits.config import Confirm, Cv, Ensemble, Resources, Search, TrialConfig
 from tune_digits.data.formats import Data
@@ -20,6 +17,7 @@ from tune_digits.space.tree import flatten
 from tune_digits.study_fit import fit_to_flags
 from tune_digits.study_parts import StudyParts
 from tune_digits.validate import did_you_mean, validate
+from tune_digits.yaml_text import MOST_LETTERS, parse_yaml, write_yaml
 
 # keys that name files or folders
 PATHS = frozenset(
@@ -55,58 +53,7 @@ class Study:
         return int(self.space.fixed("train.epochs"))
 
     def to_yaml(self) -> str:
-        return written(self.raw)
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, but a key given twice is an error, and 1e-4 is a number as in YAML 1.2."""
-
-
-class _Dumper(yaml.SafeDumper):
-    """PyYAML's safe dumper, but the text '1e-4' is quoted: without quotes it is a number."""
-
-
-for _class in (_Loader, _Dumper):
-    _class.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
-        list("-+.0123456789"),
-    )
-
-
-def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        if not isinstance(key_node, yaml.ScalarNode):
-            raise yaml.constructor.ConstructorError(
-                None, None, "a key must be a text or a number", key_node.start_mark
-            )
-        key = loader.construct_object(key_node)
-        if key in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key '{key}' stands twice", key_node.start_mark
-            )
-        seen.add(key)
-    loader.flatten_mapping(node)
-    return {loader.construct_object(k, True): loader.construct_object(v, True) for k, v in node.value}
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
-
-
-def written(tree: dict[str, Any]) -> str:
-    """A tree, or a part of one, as a study file has it."""
-    text: str = yaml.dump(tree, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110)
-    return text
-
-
-def parse_yaml(text: str, file: str) -> Any:
-    try:
-        return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        at = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
-        raise ConfigError(f"{file}:{at} {getattr(error, 'problem', None) or error}") from None
+        return write_yaml(self.raw)
 
 
 def space_folders() -> list[Path]:
@@ -143,7 +90,8 @@ def load_study(
     it name; without one it comes from `--set`. Raises ConfigError.
     """
     try:
-        raw = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+        with path.open(encoding="utf-8") as file:
+            raw = parse_yaml(file.read(MOST_LETTERS + 1), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     return make_study({} if raw is None else raw, str(path), path.stem, overrides, origins)

@@ -71,12 +71,12 @@ def test_it_pickles_without_its_folder(voter: Voter) -> None:
 def test_it_answers_as_the_members_in_the_folder_do(made: OpenRun, tmp_path: Path) -> None:
     shutil.copytree(made.path, tmp_path / "run")
     run = OpenRun(open_run(tmp_path / "run").folder, made.task)
-    voter = make_ensemble(run, top=3, overrides={"ensemble.voting": "hard"}, quiet=True)
+    voter = make_ensemble(run, top=3, overrides={"ensemble.vote": "hard"}, quiet=True)
     folder = run.folder.ensemble
     manifest = read_manifest(folder)
     images, _ = fresh()
     proba = predict_members(folder, manifest, images[:, None], torch.device("cpu"), manifest.tta)
-    assert manifest.voting == "hard" and len(proba) == 3
+    assert manifest.ballot.rule == "hard" and len(proba) == 3
     np.testing.assert_array_equal(voter.predict_proba(images), vote(proba, manifest))
     np.testing.assert_array_equal(load_voter(folder).predict_proba(images), voter.predict_proba(images))
 
@@ -113,12 +113,13 @@ def test_several_targets_have_a_list_each() -> None:
     from tune_digits.data.dataset import RowForm
     from tune_digits.data.formats import Auto
     from tune_digits.ensemble.members import Manifest
+    from tune_digits.ensemble.vote import Ballot
     from tune_digits.learn.metrics import ACCURACY
 
     state, epochs = training({})
     next(epochs)
     manifest = Manifest(
-        ("a",), TARGETS, (1, 8, 8), "soft", 1, Auto(), RowForm.wide(TARGETS), ACCURACY, "data"
+        ("a",), TARGETS, (1, 8, 8), Ballot(), 1, Auto(), RowForm.wide(TARGETS), ACCURACY, "data"
     )
     voter = Voter(manifest, ((state.model.eval(), config_of({}).train.precision),))
     shape, tone = voter.predict_proba(IMAGES[:4])
@@ -127,4 +128,4 @@ def test_several_targets_have_a_list_each() -> None:
     answers = voter.predict(IMAGES[:4])
     assert answers.shape == (4, 2)
     assert answers[:, 1].tolist() == np.array(["dark", "light"])[tone.argmax(1)].tolist()
-    assert replace(manifest, voting="hard").voting == "hard"
+    assert replace(manifest, ballot=Ballot("hard")).ballot.rule == "hard"

@@ -9,12 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
-from commands import Covered, FakeRay, board, contents, ensemble, records, search
+from commands import Covered, FakeRay, board, contents, ensemble, records, search, study
 
 from tune_digits import disk
 from tune_digits.cli.ensemble import make_parser
+from tune_digits.ensemble.predictions import read_predictions
 from tune_digits.runs import Run
 from tune_digits.tune.answer import read_answer, write_answer
 
@@ -105,7 +107,7 @@ def test_each_member_has_a_submission_of_its_own(searched: Path, capsys: Output)
         files = sorted((searched / "ensemble").glob("submission*.csv"))
         return {path.name: pd.read_csv(path)["label"].tolist() for path in files}
 
-    assert ensemble("--top", 3, "--each", "--voting", "hard") == 0
+    assert ensemble("--top", 3, "--each", "--vote", "hard") == 0
     out = capsys.readouterr().out
     told = report(searched)
     names = [member["name"] for member in told["members"]]
@@ -184,11 +186,94 @@ def test_members_are_trained_for_so_many_epochs(searched: Path) -> None:
         assert meta["config"]["train"]["epochs"] == epochs
 
 
-@flags("--voting")
-def test_voting_is_in_the_report_and_the_manifest(searched: Path) -> None:
-    for voting in ("hard", "soft"):
-        assert ensemble("--voting", voting) == 0
-        assert report(searched)["voting"] == manifest(searched)["voting"] == voting
+@flags("--vote")
+def test_the_vote_is_in_the_report_and_the_manifest(searched: Path) -> None:
+    for rule in ("hard", "soft", "rank"):
+        assert ensemble("--vote", rule) == 0
+        assert report(searched)["vote"]["rule"] == manifest(searched)["vote"]["rule"] == rule
+
+
+def spoil(searched: Path, *trials: int) -> None:
+    """Let the confirming trainings of these trials be sure and wrong on every row, and those of the others be right."""
+    run = Run(searched)
+    labels = pd.read_csv(Path(study(searched)["data"]["path"]) / "train.csv")["label"].to_numpy()
+    for result in run.folds():
+        truth = np.eye(2)[labels[result.valid_idx]]
+        said = 0.9 - 0.8 * truth if result.trial in trials else 0.4 + 0.2 * truth
+        run.write_fold(replace(result, valid_proba=said))
+
+
+@flags("--force-members")
+def test_who_makes_the_vote_worse_is_left_out_unless_forced(searched: Path, capsys: Output) -> None:
+    order = [int(trial) for trial in board(searched)["trial"]]
+    spoil(searched, order[1])
+    assert ensemble("--top", 4, "--vote", "soft") == 0
+    out = capsys.readouterr().out
+    assert members(searched) == [(order[0], 0), (order[0], 1), (order[2], 0), (order[3], 0)]
+    (left_out,) = report(searched)["vote"]["left_out"]
+    assert left_out["trial"] == order[1] and left_out["gain"] == pytest.approx(1)
+    assert f"trial {order[1]} does not vote" in out and "--force-members" in out
+    assert f"further seeds of the others: trial {order[0]}: 2, trial {order[2]}: 1," in out
+    assert ensemble("--top", 4, "--vote", "soft", "--force-members") == 0
+    assert members(searched) == [(trial, 0) for trial in order]
+    assert report(searched)["vote"]["left_out"] == []
+    named = ",".join(map(str, order[:2]))
+    assert ensemble("--members", named, "--vote", "soft") == 0
+    assert members(searched) == [(trial, 0) for trial in order[:2]]
+
+
+@flags("--vote")
+def test_what_a_vote_has_learnt_is_in_the_manifest(searched: Path) -> None:
+    order = [int(trial) for trial in board(searched)["trial"]]
+    spoil(searched, order[1])
+    assert ensemble("--members", f"{order[0]},{order[1]}", "--vote", "greedy", "--seeds", 2) == 0
+    ((good, bad),) = zip(*report(searched)["vote"]["weights"].values(), strict=True)
+    assert good > 0.9
+    assert manifest(searched)["vote"]["weights"] == [[good / 2, good / 2, bad / 2, bad / 2]]
+    assert manifest(searched)["vote"]["configurations"] == [0, 0, 1, 1]
+
+
+@flags("--class-balance", "--force-balance")
+def test_the_vote_is_matched_to_a_declared_balance_where_it_helps_or_is_forced(
+    searched: Path, capsys: Output
+) -> None:
+    assert ensemble("--class-balance", "1=3,0=1", "--force-balance") == 0
+    told = report(searched)["vote"]["class_balance"]
+    assert told["used"] in ("prior", "sinkhorn") and sum(told["after"]) == 20
+    first, second = manifest(searched)["vote"]["offsets"]
+    assert second > first
+    assert f"{told['changed']} of 20 test answers changed" in capsys.readouterr().out
+    # the classes of these rows are equally frequent, and the answers right
+    assert ensemble("--class-balance", "equal") == 0
+    assert report(searched)["vote"]["class_balance"]["used"] is None
+    assert manifest(searched)["vote"]["offsets"] == []
+    assert "class balance: not used" in capsys.readouterr().out
+    for wrong in ("1=3", "1=3,2=1", "1=0,0=1"):
+        assert ensemble("--class-balance", wrong) == 2
+    with pytest.raises(SystemExit, match="2"):
+        ensemble("--class-balance", "even")
+    assert ensemble("--force-balance") == 2
+    assert "force_balance has no effect" in capsys.readouterr().err
+
+
+@flags("--class-offsets")
+def test_class_offsets_are_tried_where_they_are_asked_for(searched: Path, capsys: Output) -> None:
+    assert ensemble() == 0
+    assert "class_offsets" not in report(searched)["vote"]
+    assert ensemble("--class-offsets") == 0
+    assert report(searched)["vote"]["class_offsets"]["used"] is False
+    assert "class offsets: not used" in capsys.readouterr().out
+
+
+def test_what_members_say_of_the_test_images_is_a_file(searched: Path) -> None:
+    assert ensemble("--top", 2, "--vote", "soft") == 0
+    said = read_predictions(searched / "ensemble/proba.npz")
+    assert list(said.names) == [member["name"] for member in report(searched)["members"]]
+    table = pd.read_csv(searched / "ensemble/submission.csv")
+    assert said.ids.tolist() == table["id"].tolist()
+    assert said.vote.argmax(1).tolist() == table["label"].tolist()
+    assert said.vote == pytest.approx(said.members.mean(0))
+    assert (said.members[0] != said.members[1]).any()
 
 
 @flags("--pseudo", "--no-pseudo")
@@ -209,6 +294,65 @@ def test_pseudo_labels_are_given_from_a_probability_on(searched: Path, capsys: O
     with pytest.raises(SystemExit, match="2"):
         ensemble("--pseudo", 0.9, "--no-pseudo")
     assert "--pseudo" in capsys.readouterr().err
+
+
+@flags("--pseudo-quantile", "--pseudo-cap", "--pseudo-agree", "--no-pseudo-agree")
+@flags("--pseudo-soft", "--no-pseudo-soft", "--pseudo-rounds")
+def test_the_rule_of_pseudo_labels_is_that_of_the_flags(
+    searched: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tune_digits.ensemble import build
+    from tune_digits.ensemble.pseudo import Rule, rule_of
+
+    seen = []
+
+    def watched(plan: Any) -> Rule | None:
+        seen.append((rule_of(plan), plan.pseudo_rounds))
+        return None
+
+    monkeypatch.setattr(build, "rule_of", watched)
+    assert ensemble("--pseudo", 0.6) == 0
+    given = ("--pseudo-quantile", 0.5, "--pseudo-cap", 7, "--pseudo-rounds", 3)
+    assert ensemble("--pseudo", 0.6, *given, "--pseudo-agree", "--pseudo-soft") == 0
+    assert ensemble("--pseudo", 0.6, *given, "--no-pseudo-agree", "--no-pseudo-soft") == 0
+    assert seen == [
+        (Rule(0.6), 1),
+        (Rule(0.6, 0.5, True, 7, True), 3),
+        (Rule(0.6, 0.5, False, 7, False), 3),
+    ]
+
+
+@flags("--verify", "--force-rungs")
+def test_each_step_is_verified_first_and_left_out_where_it_does_not_help(
+    searched: Path, capsys: Output
+) -> None:
+    assert ensemble("--tta", 5, "--verify", "--epochs", 2) == 0
+    out = capsys.readouterr().out
+    assert "accuracy in percent:\n  single best model " in out and "not used" in out
+    names = [rung["name"] for rung in report(searched)["ladder"]]
+    assert names[0] == "single best model" and names[1].startswith("+ TTA 5, ")
+    assert report(searched)["tta"] == manifest(searched)["tta"] == 1
+    folds = searched / "ensemble/ladder"
+    assert sorted(path.name for path in folds.iterdir()) == ["fold0", "fold1", "fold2"]
+    assert ensemble("--tta", 5, "--verify", "quick", "--force-rungs", "--epochs", 3) == 0
+    assert manifest(searched)["tta"] == 5
+    assert len(list(folds.rglob("*.safetensors"))) == 4  # those of three folds, and one more
+    assert ensemble("--epochs", 2) == 0 and report(searched)["ladder"] == []
+    capsys.readouterr()
+    assert ensemble("--force-rungs") == 2
+    assert "--verify" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        ensemble("--verify", "slowly")
+
+
+@flags("--tta-strength")
+def test_views_are_drawn_at_that_strength(searched: Path, capsys: Output) -> None:
+    assert ensemble("--tta", 12, "--tta-strength", 0.3) == 0
+    assert report(searched)["tta_strength"] == manifest(searched)["tta_strength"] == 0.3
+    assert report(searched)["tta"] == 12
+    capsys.readouterr()
+    assert ensemble("--tta-strength", 0.3) == 2
+    assert "no effect on one view" in capsys.readouterr().err
 
 
 @flags("--tta")
@@ -306,3 +450,11 @@ def test_help_shows_what_the_run_says(searched: Path, capsys: Output) -> None:
     with pytest.raises(SystemExit, match="0"):
         ensemble("--help", "--run", "nowhere")
     assert "small" not in capsys.readouterr().out
+
+
+@flags("--stop-at")
+def test_stop_at_sets_the_timer(searched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[float] = []
+    monkeypatch.setattr("tune_digits.cli.ensemble.stop_in", left.append)
+    assert ensemble("--stop-at", "08:00") == 0
+    assert len(left) == 1 and 0 < left[0] <= 86_400

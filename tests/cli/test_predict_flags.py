@@ -19,6 +19,7 @@ from tune_digits.cli.predict import make_parser
 from tune_digits.data.formats import Auto
 from tune_digits.data.load import load_unlabelled
 from tune_digits.ensemble import members
+from tune_digits.ensemble.predictions import read_predictions
 
 flags = Covered()
 Output = pytest.CaptureFixture[str]
@@ -71,6 +72,22 @@ def test_nothing_is_overwritten(model: Path, capsys: Output) -> None:
     assert predict("--model", model, "--data", "few.csv", "--out", "mine.csv") == 2
     assert "mine.csv" in capsys.readouterr().err
     assert Path("mine.csv").read_text() == "mine"
+
+
+@flags("--proba")
+def test_probabilities_are_written_into_a_file_of_their_own(model: Path, capsys: Output) -> None:
+    assert predict("--model", model, "--data", "few.csv", "--proba", "few.npz") == 0
+    said = read_predictions(Path("few.npz"))
+    manifest = members.read_manifest(model)
+    assert said.members.shape == (2, 7, 2) and len(set(said.names)) == 2
+    np.testing.assert_array_equal(members.vote(said.members, manifest), said.vote)
+    assert said.vote.argmax(1).tolist() == rows("submission.csv")["label"].tolist()
+    assert said.ids.tolist() == rows("submission.csv")["id"].tolist()
+    assert predict("--model", model, "--data", "few.csv", "--out", "again.csv", "--proba", "few.csv.csv") == 0
+    assert rows("few.csv.csv").to_numpy()[:, 1:] == pytest.approx(said.vote)
+    assert predict("--model", model, "--data", "few.csv", "--out", "third.csv", "--proba", "few.npz") == 2
+    assert "--proba few.npz: is there already" in capsys.readouterr().err
+    assert not Path("third.csv").exists()
 
 
 @flags("--run", "--model")

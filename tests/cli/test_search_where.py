@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -125,3 +127,23 @@ def test_debug_shows_the_traceback_of_a_mistake(here: Path, capsys: Output) -> N
     assert "Traceback" not in refused(capsys, "--data", "nowhere")
     run("--data", "nowhere", "--debug", code=2)
     assert "Traceback" in capsys.readouterr().err
+
+
+@flags("--stop-at")
+def test_stop_at_ends_a_search_as_ctrl_c_does(
+    here: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def until_the_clock_says_so(*args: object) -> None:
+        left, _ = signal.getitimer(signal.ITIMER_REAL)
+        assert 0 < left <= 86_400
+        os.kill(os.getpid(), signal.SIGALRM)
+        signal.pause()
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)}
+    with monkeypatch.context() as patched:
+        patched.setattr("tune_digits.tune.search.run_search", until_the_clock_says_so)
+        run("--stop-at", "08:00", code=142)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    assert "go on with: python scripts/search.py --resume run" in capsys.readouterr().out
+    assert search("--resume", "run") == 0

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from tune_digits.cli.common import run_command
+from tune_digits.cli.common import parse_clock, run_command, stop_in
 from tune_digits.errors import DataError
 
 ARGS = argparse.Namespace(debug=False)
@@ -17,9 +18,10 @@ ARGS = argparse.Namespace(debug=False)
 
 @pytest.fixture(autouse=True)
 def handler_restored() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_sigterm_ends_a_command_as_ctrl_c_does(capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,3 +57,68 @@ def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ZeroDivisionError):  # a mistake of ours is shown whole
         fails(ZeroDivisionError())
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGHUP", 129), ("SIGALRM", 142)])
+def test_a_closed_terminal_and_a_deadline_end_a_command_too(
+    name: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = getattr(signal, name)
+    before = signal.signal(number, signal.SIG_DFL)
+
+    def main(args: argparse.Namespace) -> int:
+        os.kill(os.getpid(), number)
+        signal.pause()
+        return 0
+
+    try:
+        assert run_command(main, ARGS) == code
+    finally:
+        signal.signal(number, before)
+    assert "stopped" in capsys.readouterr().err
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def main(args: argparse.Namespace) -> int:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return 7
+
+    try:
+        assert run_command(main, ARGS) == 7
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_command_stops_when_the_clock_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    def main(args: argparse.Namespace) -> int:
+        stop_in(0.05)
+        time.sleep(30)
+        return 0
+
+    started = time.monotonic()
+    assert run_command(main, ARGS) == 142
+    assert time.monotonic() - started < 20
+
+    def quick(args: argparse.Namespace) -> int:
+        stop_in(1000)
+        return 0
+
+    assert run_command(quick, ARGS) == 0
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)  # it does not stop what comes after the command
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("12:31", 30), ("13:30", 3570), ("12:30", 86_370), ("12:29", 86_310), ("00:00", 41_370)],
+)
+def test_the_next_time_that_the_clock_says_so(
+    text: str, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.strptime("2026-11-25 12:30:30", "%Y-%m-%d %H:%M:%S")
+    monkeypatch.setattr(time, "localtime", lambda: now)
+    assert parse_clock(text) == seconds
+    for wrong in ("8", "25:00", "in an hour"):
+        with pytest.raises(argparse.ArgumentTypeError, match="is not a time of day"):
+            parse_clock(wrong)

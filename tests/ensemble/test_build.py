@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 from run_samples import INLINE, confirmed_run, halves, halves_task, record, small_study
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
+from tune_digits import disk
 from tune_digits.config import Ensemble, TrialConfig
 from tune_digits.data.dataset import Dataset, Task
 from tune_digits.ensemble.build import build_ensemble, choose
@@ -25,7 +25,7 @@ from tune_digits.ensemble.members import (
     vote,
 )
 from tune_digits.ensemble.retrain import SEEDS
-from tune_digits.ensemble.vote import hard_vote, labels_of, soft_vote
+from tune_digits.ensemble.vote import Ballot, cast, labels_of
 from tune_digits.errors import RunError
 from tune_digits.learn.metrics import Metric, metric_of
 from tune_digits.learn.predict import predict_proba
@@ -37,6 +37,16 @@ from tune_digits.tune.answer import Answer
 from tune_digits.tune.fold_jobs import FRESH
 
 HEADS = (slice(0, 2),)
+
+
+def soft(proba: np.ndarray) -> np.ndarray:
+    return cast(proba, HEADS, Ballot())
+
+
+def hard(proba: np.ndarray) -> np.ndarray:
+    return cast(proba, HEADS, Ballot("hard"))
+
+
 WHOLE = halves_task(100, test=40)
 # no labels: as Kaggle has it
 TASK = Task(
@@ -146,7 +156,7 @@ def test_members_manifest_report_and_submission_agree(confirmed, tmp_path: Path)
     report, folder = build(confirmed, tmp_path, seeds=2)
     best = pd.read_csv(run.leaderboard)["trial"].head(2).tolist()
     assert [(m["trial"], m["seed"]) for m in report["members"]] == [(t, s) for t in best for s in (0, 1)]
-    assert json.loads((folder / "report.json").read_text()) == report
+    assert disk.read_json(folder / "report.json") == report
     manifest = read_manifest(folder)
     assert list(manifest.members) == [m["file"] for m in report["members"]]
     assert manifest.trained_on == TASK.train.fingerprint
@@ -154,15 +164,13 @@ def test_members_manifest_report_and_submission_agree(confirmed, tmp_path: Path)
     assert len({p.tobytes() for p in proba}) == 4  # other configurations and other seeds
     table = pd.read_csv(folder / "submission.csv")
     assert table["id"].tolist() == TASK.test.ids.tolist()
-    labels = labels_of(soft_vote(proba, HEADS), HEADS)[:, 0]
+    labels = labels_of(soft(proba), HEADS)[:, 0]
     assert table["label"].tolist() == [TASK.targets[0].classes[i] for i in labels]
     (figures,) = report["rounds"]
     outside = TASK.holdouts["elsewhere"]
     own = predict_members(folder, manifest, outside.images, CPU, 1)
     entry = figures["sets"]["elsewhere"]
-    assert entry["score"] == accuracy_score(
-        outside.labels[:, 0], labels_of(soft_vote(own, HEADS), HEADS)[:, 0]
-    )
+    assert entry["score"] == accuracy_score(outside.labels[:, 0], labels_of(soft(own), HEADS)[:, 0])
     assert entry["member_scores"] == [accuracy_score(outside.labels[:, 0], p.argmax(1)) for p in own]
     assert "score" not in figures["sets"]["test"]
     assert {row["trial"] for row in report["cross_validation"]["members"]} == set(best)
@@ -203,9 +211,7 @@ def test_the_studys_metric_scores_and_is_kept_with_the_ensemble(confirmed, tmp_p
     report, folder = build((other, run), tmp_path, replace(TASK, holdouts={"uneven": uneven}))
     manifest = read_manifest(folder)
     assert manifest.metric == Metric("macro_recall")
-    labels = labels_of(soft_vote(predict_members(folder, manifest, uneven.images, CPU, 1), HEADS), HEADS)[
-        :, 0
-    ]
+    labels = labels_of(soft(predict_members(folder, manifest, uneven.images, CPU, 1)), HEADS)[:, 0]
     score = report["rounds"][0]["sets"]["uneven"]["score"]
     assert score == pytest.approx(balanced_accuracy_score(uneven.labels[:, 0], labels))
     assert score != accuracy_score(uneven.labels[:, 0], labels)
@@ -234,18 +240,23 @@ def test_members_train_on_all_rows_with_seeds_of_their_own(
 def test_voting_and_views_are_the_plans(confirmed, tmp_path: Path) -> None:
     outside = hardly_seen(TASK.holdouts["elsewhere"])
     task = replace(TASK, test=hardly_seen(TASK.test), holdouts={"elsewhere": outside})
-    report, folder = build(confirmed, tmp_path, task, voting="hard", tta=5)
+    report, folder = build(confirmed, tmp_path, task, vote="hard", tta=5)
     manifest = read_manifest(folder)
-    assert (manifest.voting, manifest.tta, report["voting"], report["tta"]) == ("hard", 5, "hard", 5)
+    assert (manifest.ballot.rule, manifest.tta, report["vote"]["rule"], report["tta"]) == (
+        "hard",
+        5,
+        "hard",
+        5,
+    )
     proba = predict_members(folder, manifest, task.test.images, CPU, 5)
-    np.testing.assert_array_equal(vote(proba, manifest), hard_vote(proba, HEADS))
-    labels = labels_of(hard_vote(proba, HEADS), HEADS)[:, 0]
+    np.testing.assert_array_equal(vote(proba, manifest), hard(proba))
+    labels = labels_of(hard(proba), HEADS)[:, 0]
     plain = predict_members(folder, manifest, task.test.images, CPU, 1)
-    assert (labels != labels_of(hard_vote(plain, HEADS), HEADS)[:, 0]).any()  # the views matter
+    assert (labels != labels_of(hard(plain), HEADS)[:, 0]).any()  # the views matter
     assert pd.read_csv(folder / "submission.csv")["label"].tolist() == [("left", "right")[i] for i in labels]
     five = predict_members(folder, manifest, outside.images, CPU, 5)
     score = report["rounds"][0]["sets"]["elsewhere"]["score"]
-    assert score == accuracy_score(outside.labels[:, 0], labels_of(hard_vote(five, HEADS), HEADS)[:, 0])
+    assert score == accuracy_score(outside.labels[:, 0], labels_of(hard(five), HEADS)[:, 0])
 
 
 def test_pseudo_labels_are_the_first_votes_sure_answers_and_train_the_members_again(
@@ -253,7 +264,7 @@ def test_pseudo_labels_are_the_first_votes_sure_answers_and_train_the_members_ag
 ) -> None:
     _, folder = build(confirmed, tmp_path / "plain")
     manifest = read_manifest(folder)
-    first = soft_vote(predict_members(folder, manifest, TASK.test.images, CPU, 1), HEADS)
+    first = soft(predict_members(folder, manifest, TASK.test.images, CPU, 1))
     cut = float(np.median(first.max(1)))
     rows = np.flatnonzero(first.max(1) >= cut)
     given = []
@@ -266,7 +277,7 @@ def test_pseudo_labels_are_the_first_votes_sure_answers_and_train_the_members_ag
     monkeypatch.setattr(training, "train", spy)
     written = []
     monkeypatch.setattr(
-        "tune_digits.ensemble.build.labels_of",
+        "tune_digits.ensemble.answers.labels_of",
         lambda proba, heads: written.append(proba) or labels_of(proba, heads),
     )
     report, again = build(confirmed, tmp_path / "pseudo", pseudo=cut)
@@ -279,7 +290,7 @@ def test_pseudo_labels_are_the_first_votes_sure_answers_and_train_the_members_ag
     np.testing.assert_array_equal(data.proba[100:], np.eye(2)[first[rows].argmax(1)])
     assert set(read_manifest(again).members).isdisjoint(manifest.members)
     # the submission is of the last vote
-    last = soft_vote(predict_members(again, read_manifest(again), TASK.test.images, CPU, 1), HEADS)
+    last = soft(predict_members(again, read_manifest(again), TASK.test.images, CPU, 1))
     assert np.abs(last - first).max() > 1e-6
     np.testing.assert_array_equal(written[-1], last)
     names = [("left", "right")[i] for i in last.argmax(1)]
@@ -408,3 +419,30 @@ def test_the_weights_of_the_score_are_kept_with_the_ensemble(confirmed, tmp_path
     weighted = replace(study, cv=study.cv.model_copy(update={"score_weights": {"half": 2.0}}))
     _, folder = build((weighted, run), tmp_path)
     assert read_manifest(folder).metric == Metric("accuracy", (2.0,))
+
+
+def test_rounds_of_pseudo_labels_go_on_until_the_labels_stay_the_same(
+    confirmed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tune_digits.ensemble import build as room
+
+    picks = iter([[0, 1], [0, 1, 2], [0, 1, 2], [5]])
+    votes = []
+
+    def select(proba: np.ndarray, labels: np.ndarray, heads: Any, rule: Any) -> tuple[np.ndarray, np.ndarray]:
+        votes.append(proba)
+        assert labels.shape == (1, 40, 1)
+        rows = np.array(next(picks))
+        return rows, np.eye(2, dtype=np.float32)[np.zeros(len(rows), int)]
+
+    monkeypatch.setattr(room, "select_pseudo", select)
+    report, folder = build(confirmed, tmp_path, top=1, pseudo=0.9, pseudo_rounds=4)
+    assert [r["pseudo_labels"] for r in report["rounds"]] == [0, 2, 3]
+    assert (
+        len(votes) == 3 and np.abs(votes[1] - votes[2]).max() > 0
+    )  # each round has the vote of the one before
+    last = predict_members(folder, read_manifest(folder), TASK.test.images, CPU, 1)
+    np.testing.assert_allclose(votes[2], last.mean(0), atol=1e-7)
+    picks = iter([[0, 1], [0, 1, 2], [3]])
+    fewer, _ = build(confirmed, tmp_path / "fewer", top=1, pseudo=0.9, pseudo_rounds=2)
+    assert [r["pseudo_labels"] for r in fewer["rounds"]] == [0, 2, 3]

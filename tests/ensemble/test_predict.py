@@ -22,9 +22,10 @@ from tune_digits.ensemble.members import (
     vote,
     write_manifest,
 )
-from tune_digits.ensemble.vote import labels_of
+from tune_digits.ensemble.vote import Ballot, labels_of
 from tune_digits.learn.metrics import ACCURACY
 from tune_digits.learn.models import build_model
+from tune_digits.trained_rows import write_trained_rows
 from tune_digits.tune.networks import save_network
 
 KIND = (Target("label", ("rust", "mould")),)
@@ -41,7 +42,8 @@ def ensemble(
     channels = shape[0]
     model = build_model(config.model, *shape, classes, (0.5,) * channels, (0.3,) * channels)
     save_network(folder / "m.safetensors", model, config, {})
-    write_manifest(folder, Manifest(("m.safetensors",), targets, shape, "soft", 1, data, form, ACCURACY, ""))
+    manifest = Manifest(("m.safetensors",), targets, shape, Ballot(), 1, None, data, form, ACCURACY, "")
+    write_manifest(folder, manifest)
     return folder
 
 
@@ -116,3 +118,15 @@ def test_other_shapes_are_refused_in_words(tmp_path, images, capsys) -> None:
     )
     run(tmp_path, model, tmp_path / "p.csv", code=2)
     assert "3x3 pixels, but the model was trained on 12x12 with 3 channel(s)" in capsys.readouterr().err
+
+
+def test_labelled_images_are_resized_to_height_and_width(tmp_path, capsys) -> None:
+    """Trained on images 8 high and 12 wide, for which `data.size` was never given; scored on photos of another size."""
+    for i, kind in enumerate(("rust", "mould", "rust", "mould")):
+        save(tmp_path / "known" / kind / f"{i}.png", 16, 15)
+    model = ensemble(tmp_path / "m", KIND, (3, 8, 12), Auto(), RowForm("image", ("label",)))
+    write_trained_rows(model, np.zeros(0, np.uint64))
+    out = tmp_path / "out.csv"
+    assert main(["--model", str(model), "--data", str(tmp_path / "known"), "--out", str(out), "--score"]) == 0
+    assert "on 4 labelled images" in capsys.readouterr().out
+    assert len(pd.read_csv(out)) == 4

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tune_digits import disk
 from tune_digits.data.dataset import RowForm, Target
 from tune_digits.data.files.sample_submission import read_submission_format
 from tune_digits.data.formats import Auto
 from tune_digits.ensemble.members import Manifest, read_manifest, write_manifest
 from tune_digits.ensemble.submission import submission_frame, write_submission
+from tune_digits.ensemble.vote import Ballot, Stack
 from tune_digits.errors import DataError, RunError
 from tune_digits.learn.metrics import Metric
 
@@ -132,13 +133,24 @@ def test_a_wide_sample_with_another_target(tmp_path) -> None:
         read_submission_format(sample(tmp_path, "id,root,tone\n1,0,0\n"), expected, Path("test.csv"))
 
 
+BALLOT = Ballot(
+    "stacked",
+    ((1.0,), (1.0,)),
+    (0,),
+    (0,),
+    (Stack(((0.5, -1.0, 2.0),) * 3, (0.0, 1.0, 2.0)),) * 2,
+    (0.0,) * 5,
+)
+
+
 def manifest(**changes) -> Manifest:
     values = {
         "members": ("members/a.safetensors",),
         "targets": (ROOT, VOWEL),
         "shape": (3, 8, 6),
-        "voting": "soft",
+        "ballot": BALLOT,
         "tta": 2,
+        "tta_strength": 0.25,
         "data": Auto(size=[8, 6], crop=True, channels=3),
         "form": LONG,
         "metric": Metric("macro_recall", (2.0, 1.0)),
@@ -162,17 +174,18 @@ def test_the_manifest_keeps_no_path_of_the_training_data(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": 1}, "is of format 1; this version of tune_digits reads 3 only"),
+        ({"format": 1}, "is of format 1; this version of tune_digits reads 4 only"),
         ({"format": None}, "is of format None"),
         ({"data": {"size": 1}}, "damaged"),
         ({"submission": {"id_column": "id"}}, "damaged"),
         ({"submission": "id"}, "damaged"),
         ({"shape": None}, "damaged"),
+        ({"vote": {"rule": "soft"}}, "damaged"),
     ],
 )
 def test_other_manifests_are_refused(tmp_path, change, words) -> None:
     write_manifest(tmp_path, manifest())
-    raw = json.loads((tmp_path / "manifest.json").read_text())
-    (tmp_path / "manifest.json").write_text(json.dumps(raw | change))
+    raw = disk.read_json(tmp_path / "manifest.json")
+    disk.write_json(tmp_path / "manifest.json", raw | change)
     with pytest.raises(RunError, match=words):
         read_manifest(tmp_path)

@@ -78,7 +78,9 @@ def test_nothing_but_the_authors_figures_is_set_in_each_of_two_trials() -> None:
 def test_both_are_trained_on_five_folds_of_images_of_224_pixels_and_vote() -> None:
     assert (STUDY.search.sampler, STUDY.search.trials, STUDY.search.grace_period) == ("grid", 2, 34)
     assert says(STUDY, "data", size=[224, 224]) and says(STUDY, "cv", kind="stratified", folds=5)
-    assert says(STUDY, "confirm", candidates=2) and says(STUDY, "ensemble", top=2, voting="soft", pseudo=None)
+    assert says(STUDY, "confirm", candidates=2) and says(
+        STUDY, "ensemble", top=2, force_members=True, vote="soft", pseudo=None
+    )
 
 
 @pytest.mark.parametrize(("name", "added"), [(RESNET, 0), (MOBILENET, 2 * 1280)])

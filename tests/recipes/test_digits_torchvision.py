@@ -87,9 +87,7 @@ def test_nothing_but_the_authors_figures_is_set_in_each_of_eleven_trials() -> No
 
 
 def test_six_of_them_vote_by_the_most_frequent_label_and_each_writes_a_submission() -> None:
-    assert says(
-        STUDY, "ensemble", members=list(VOTERS), voting="hard", each=True, pseudo=None, seeds=1, tta=1
-    )
+    assert says(STUDY, "ensemble", members=list(VOTERS), vote="hard", each=True, pseudo=None, seeds=1, tta=1)
     assert says(STUDY, "confirm", candidates=11, seeds=1)
     assert set(VOTERS) <= set(NETWORKS)
 
@@ -183,7 +181,10 @@ def test_a_small_run_of_two_networks_votes_and_writes_three_submissions(
     assert all(r.state == "finished" for r in records(run))
     assert ensemble("--run", run, "--members", "resnet18,resnet34") == 0
     report = json.loads((run / "ensemble/report.json").read_text())
-    assert report["voting"] == "hard" and [m["name"] for m in report["members"]] == ["resnet18", "resnet34"]
+    assert report["vote"]["rule"] == "hard" and [m["name"] for m in report["members"]] == [
+        "resnet18",
+        "resnet34",
+    ]
     files = {"submission.csv", "submission-resnet18.csv", "submission-resnet34.csv"}
     assert (
         {path.name for path in (run / "ensemble").glob("*.csv")}

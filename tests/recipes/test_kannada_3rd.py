@@ -88,7 +88,7 @@ def test_nothing_but_the_authors_figures_is_set() -> None:
 def test_one_configuration_is_trained_and_five_networks_vote_twice() -> None:
     assert STUDY.space.searched() == {} and STUDY.search.trials == 1
     assert STUDY.search.grace_period == 56
-    assert says(STUDY, "ensemble", top=1, seeds=5, voting="soft", tta=1, epochs=None)
+    assert says(STUDY, "ensemble", top=1, seeds=5, vote="soft", tta=1, epochs=None)
     # less than 1/10, so that every test image has a pseudo-label
     assert STUDY.ensemble.pseudo is not None and STUDY.ensemble.pseudo < 1 / 10
 

@@ -94,7 +94,7 @@ def test_one_configuration_is_trained_on_eight_folds_whose_weights_are_kept() ->
     assert says(STUDY, "search", grace_period=30)
     assert says(STUDY, "cv", kind="random", folds=8, groups=None)
     assert says(STUDY, "confirm", keep_weights=True, folds=None)
-    assert says(STUDY, "ensemble", top=1, seeds=8, voting="soft", pseudo=None)
+    assert says(STUDY, "ensemble", top=1, seeds=8, vote="soft", pseudo=None)
 
 
 def test_the_network_has_as_many_weights_as_it_is_described_with() -> None:

@@ -115,6 +115,23 @@ def test_groups_reach_the_choice() -> None:
     assert answer_of(found, ("baseline", "search")).trial == 0
 
 
+def test_groups_reach_the_corrected_score() -> None:
+    """The rows of a writer are no independent judges: its interval, and the noise behind it, are those of groups."""
+    groups = np.arange(ROWS) // 3 % 20
+    found = results({0: 0.90, 1: 0.95})
+    answer = answer_of(found, ("baseline", "search"), groups)
+    outcomes = Judges(Metric(), LABELS, (slice(0, 2),), groups).outcomes(found)
+    assert outcomes is not None
+    noise = training_noise(outcomes, groups)
+    expected = corrected_score(outcomes, groups, noise, answer.trial)
+    assert (answer.corrected, answer.low, answer.high) == (expected.score, expected.low, expected.high)
+    for other in (
+        corrected_score(outcomes, None, noise, answer.trial),
+        corrected_score(outcomes, groups, training_noise(outcomes), answer.trial),
+    ):
+        assert abs(other.low - expected.low) > 1e-6
+
+
 def test_the_weights_of_rows_reach_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     from tune_digits.tune import answer as room
 

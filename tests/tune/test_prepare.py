@@ -133,3 +133,17 @@ def test_the_subset_is_drawn_by_the_seed_of_the_folds_and_not_of_the_search() ->
 
     assert rows() == rows(search={"seed": 7, "trials": 4})
     assert rows() != rows(cv={"folds": 3, "seed": 7})
+
+
+def test_a_subset_is_drawn_evenly_over_the_groups() -> None:
+    """One writer has 40 of the 60 rows: the others are drawn as often as there are rows of theirs."""
+    groups = np.maximum(np.arange(60) - 39, 0) // 5  # writer 0 has 44 rows, 1 to 3 five each, the last one
+    train = replace(TASK.train, groups=groups)
+    rows = draw_subset(small_study(data={"subset": 20}), train)
+    assert rows is not None
+    classes, drawn = train.labels[rows, 0], groups[rows]
+    for label in (0, 1):
+        there = np.bincount(groups[train.labels[:, 0] == label], minlength=5)
+        taken = np.bincount(drawn[classes == label], minlength=5)
+        # within a class no writer gives two rows more than another that has some left
+        assert taken.max() - taken[taken < there].min(initial=taken.max()) <= 1

@@ -15,9 +15,10 @@ from tune_digits.config import Search
 from tune_digits.errors import RunError
 from tune_digits.execute.executor import Proposal, TrialRun
 from tune_digits.execute.inline import InlineExecutor
-from tune_digits.study import Study, make_study, parse_yaml
+from tune_digits.study import Study, make_study
 from tune_digits.tune.samplers import SAMPLERS
 from tune_digits.tune.searcher import OptunaTrials, left_behind, open_study
+from tune_digits.yaml_text import parse_yaml
 
 needs_cmaes = pytest.mark.skipif(find_spec("cmaes") is None, reason="the package cmaes is not installed")
 every_sampler = pytest.mark.parametrize(

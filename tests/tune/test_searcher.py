@@ -11,8 +11,9 @@ from optuna.trial import TrialState
 from tune_digits.config import Search
 from tune_digits.execute.executor import Proposal
 from tune_digits.space.space import Space
-from tune_digits.study import Study, make_study, parse_yaml
+from tune_digits.study import Study, make_study
 from tune_digits.tune.searcher import OPTUNA_STATES, OptunaTrials, left_behind, open_study
+from tune_digits.yaml_text import parse_yaml
 
 TEXT = """
 trial:

@@ -51,10 +51,12 @@ def prepare(
     from tune_digits.learn.metrics import metric_of
     from tune_digits.tune.preflight import preflight
     from tune_digits.tune.same_data import check_same_data, check_same_search, facts_of, made_from
+    from tune_digits.tune.same_study import check_same_study
     from tune_digits.tune.training import share
 
     screen.say(task.describe())
     if run is not None:
+        check_same_study(run, study)
         check_same_data(run, study, task)
     rows = draw_subset(study, task.train)
     if rows is not None:

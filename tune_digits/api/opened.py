@@ -16,9 +16,10 @@ import pandas as pd
 from tune_digits import runs
 from tune_digits.config import TrialConfig
 from tune_digits.errors import RunError
-from tune_digits.study import Study, load_study, written
+from tune_digits.study import Study, load_study
 from tune_digits.tune.answer import Answer, read_answer
 from tune_digits.tune.leaderboard import out_of_fold
+from tune_digits.yaml_text import write_yaml
 
 if TYPE_CHECKING:
     from tune_digits.data.dataset import Task
@@ -124,7 +125,7 @@ class OpenRun:
         trial = self.answer().trial
         config = self._record(trial).config
         baseline = next((r.config for r in self.folder.trials() if r.role == "baseline"), TrialConfig())
-        return Best(trial, config, written(difference(config, baseline)))
+        return Best(trial, config, write_yaml(difference(config, baseline)))
 
     def oof(self, trial: int | None = None) -> OutOfFold:
         """Out-of-fold probabilities of one confirmed trial; None: of the one of `answer()`.

@@ -80,7 +80,7 @@ def search_in(
     if task is None and study.data.path is None:
         screen.say("data: none given, so scikit-learn's bundled digits")
     prepared = prepare(study, None, screen, address=address, cache=CACHE, strict=strict, given=task)
-    facts = {"command": "tune_digits.search", "seed": study.search.seed, **prepared.facts}
+    facts = {"command": "tune_digits.search", "seed": study.search.seed, "study": study.raw, **prepared.facts}
     folder = None if run_dir is None else Path(run_dir)
     run = runs.create_run(root, study.name, study.to_yaml(), facts, folder)
     screen.say(f"run folder: {run.path}")

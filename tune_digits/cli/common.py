@@ -8,6 +8,7 @@ import re
 import shlex
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tune_digits.api import places
 from tune_digits.disk import storage_error
-from tune_digits.errors import StorageError, UserError
+from tune_digits.errors import StorageError, UserError, printable
 
 if TYPE_CHECKING:
     from tune_digits.study import Study
@@ -29,8 +30,8 @@ RESOURCES = {
 }
 
 
-# what ends a command as Ctrl-C does; Windows has no SIGHUP
-ENDS = [s for name in ("SIGTERM", "SIGHUP") if (s := getattr(signal, name, None)) is not None]
+# what ends a command as Ctrl-C does, SIGALRM at --stop-at; Windows has SIGTERM alone
+ENDS = [s for name in ("SIGTERM", "SIGHUP", "SIGALRM") if (s := getattr(signal, name, None)) is not None]
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -82,8 +83,8 @@ def run_command(main: Callable[[argparse.Namespace], int], args: argparse.Namesp
     """Run a command and return its exit code.
 
     The user's mistakes, a full disk and a read-only folder give one message and 2, Ctrl-C gives 130, SIGTERM 143,
-    SIGHUP (the terminal was closed) 129, and 1 means that nobody reads the output any more (`| head`). All other errors
-    are raised.
+    SIGHUP (the terminal was closed) 129, --stop-at 142, and 1 means that nobody reads the output any more (`| head`).
+    All other errors are raised.
     """
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     received = 0
@@ -98,7 +99,8 @@ def run_command(main: Callable[[argparse.Namespace], int], args: argparse.Namesp
         raise KeyboardInterrupt
 
     # nohup ignores SIGHUP, and so it stays
-    ends = [s for s in ENDS if signal.getsignal(s) is not signal.SIG_IGN or s == signal.SIGTERM]
+    closed = getattr(signal, "SIGHUP", None)
+    ends = [s for s in ENDS if s != closed or signal.getsignal(s) is not signal.SIG_IGN]
     before = {number: signal.getsignal(number) for number in ends}
     for number in before:
         signal.signal(number, terminate)
@@ -109,11 +111,11 @@ def run_command(main: Callable[[argparse.Namespace], int], args: argparse.Namesp
             traceback.print_exc()
         # the library does not know how it was called
         message = re.sub(
-            r"tune-digits (search|ablate|ensemble|predict|report|check|clean)\b",
+            r"tune-digits (search|ablate|ensemble|predict|blend|report|check|clean)\b",
             lambda found: command(found[1]),
             str(error),
         )
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {printable(message)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         with suppress(OSError):  # of a terminal that was closed
@@ -125,9 +127,11 @@ def run_command(main: Callable[[argparse.Namespace], int], args: argparse.Namesp
         told = storage_error(error)
         if told is None or args.debug:
             raise
-        print(f"error: {told}", file=sys.stderr)
+        print(f"error: {printable(str(told))}", file=sys.stderr)
         return 2
     finally:
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
         if not received:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -157,6 +161,26 @@ def parse_seconds(text: str) -> float:
     return value
 
 
+def parse_clock(text: str) -> float:
+    """'08:00' -> seconds until the clock next says so. Raises ArgumentTypeError."""
+    try:
+        wanted = time.strptime(text, "%H:%M")
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time of day; write 08:00 or 23:30") from None
+    now = time.localtime()
+    seconds = (wanted.tm_hour - now.tm_hour) * 3600 + (wanted.tm_min - now.tm_min) * 60 - now.tm_sec
+    return float(seconds if seconds > 0 else seconds + 86_400)
+
+
+def stop_in(seconds: float | None) -> None:
+    """End the command after so many seconds as Ctrl-C would; None = never. Raises UserError where there is no timer."""
+    if seconds is None:
+        return
+    if not hasattr(signal, "setitimer"):
+        raise UserError("--stop-at: this system has no timer for it; use --time-budget")
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
 def parse_count(text: str) -> int:
     """A whole number from 1. Raises ArgumentTypeError."""
     if not text.isdecimal() or int(text) == 0:
@@ -175,6 +199,16 @@ def parse_budget(text: str) -> int | str:
 def parse_groups(text: str) -> str | dict[str, int]:
     """A whole number is rows per group, anything else a column."""
     return {"rows_per_group": int(text)} if text.isdecimal() else text
+
+
+def refuse_existing(args: argparse.Namespace, *flags: str) -> None:
+    """Raise UserError where the file that a flag names is there already. flags: as attributes of args."""
+    for flag in flags:
+        path = getattr(args, flag)
+        if path is not None and path.exists():
+            raise UserError(
+                f"{flag_of(flag)} {path}: is there already; nothing is overwritten. Name another file"
+            )
 
 
 def flag_of(name: str) -> str:
@@ -216,4 +250,10 @@ def add_resources(parser: argparse.ArgumentParser) -> None:
         "--address",
         metavar="HOST:PORT",
         help="Ray cluster to join, or auto (left out: a Ray of its own on this machine)",
+    )
+    add(
+        "--stop-at",
+        type=parse_clock,
+        metavar="HH:MM",
+        help="end as on Ctrl-C when the clock says so; what is finished is kept, and the same command goes on",
     )

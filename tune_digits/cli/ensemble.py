@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tune_digits.cli.common import (
     CACHE,
@@ -22,9 +23,11 @@ from tune_digits.cli.common import (
     origins_of,
     overrides_of,
     run_command,
+    stop_in,
     study_defaults,
 )
 from tune_digits.cli.report import write_report
+from tune_digits.errors import ConfigError
 
 # flag -> the key of the study that it sets
 FLAGS = {
@@ -36,9 +39,19 @@ FLAGS = {
             "prefer",
             "seeds",
             "epochs",
-            "voting",
+            "vote",
+            "force_members",
+            "class_balance",
+            "force_balance",
+            "class_offsets",
             "pseudo",
+            "pseudo_quantile",
+            "pseudo_cap",
+            "pseudo_agree",
+            "pseudo_soft",
+            "pseudo_rounds",
             "tta",
+            "tta_strength",
             "each",
         )
     },
@@ -76,9 +89,36 @@ def make_parser(defaults: Mapping[str, str] | None = None) -> argparse.ArgumentP
     add("--seeds", type=int, metavar="N", help="trainings of each configuration")
     add("--epochs", type=int, metavar="N", help="passes over the data, instead of as many as in the trial")
     add(
-        "--voting",
-        choices=("soft", "hard"),
-        help="soft: mean of probabilities; hard: most frequent label",
+        "--vote",
+        choices=("auto", "soft", "hard", "weighted", "greedy", "stacked", "mixed", "rank"),
+        help="soft: mean of probabilities; hard: most frequent label; rank: points for the order of the classes; "
+        "mixed: soft inside a family of networks, hard between; learnt from out-of-fold predictions: weighted, greedy, "
+        "stacked; auto: greedy where it is told to be better than soft, else soft",
+    )
+    add(
+        "--force-members",
+        action="store_true",
+        default=None,
+        help="all of the best N vote, also those that make the vote worse out of fold",
+    )
+    add(
+        "--class-balance",
+        type=parse_balance,
+        metavar="equal|CLASS=P,…",
+        help="how the classes of the test images are known to be distributed; the vote is matched to it where that is "
+        "told to help out of fold",
+    )
+    add(
+        "--force-balance",
+        action="store_true",
+        default=None,
+        help="match the vote to the class balance in any case",
+    )
+    add(
+        "--class-offsets",
+        action="store_true",
+        default=None,
+        help="favour rare classes where that is told to help the metric out of fold",
     )
     pseudo = parser.add_mutually_exclusive_group()
     pseudo.add_argument(
@@ -89,12 +129,38 @@ def make_parser(defaults: Mapping[str, str] | None = None) -> argparse.ArgumentP
     )
     pseudo.add_argument("--no-pseudo", action="store_true", help="no pseudo-labels")
     add(
+        "--pseudo-quantile",
+        type=float,
+        metavar="F",
+        help="of the images with one answer, the surest fraction alone",
+    )
+    add("--pseudo-cap", type=int, metavar="N", help="pseudo-labels of one class at most, the surest ones")
+    switch: dict[str, Any] = {"action": argparse.BooleanOptionalAction, "default": None}
+    add("--pseudo-agree", help="only images on which every member gives the vote's answer", **switch)
+    add("--pseudo-soft", help="the label is the vote's probabilities, not its answer alone", **switch)
+    add("--pseudo-rounds", type=int, metavar="N", help="rounds of pseudo-labels")
+    add(
         "--each",
         action="store_true",
         default=None,
         help="write submission-MEMBER.csv for each member beside the vote's",
     )
-    add("--tta", type=int, metavar="N", help="views per image, 1 to 9, shifted by up to a pixel")
+    add("--tta", type=int, metavar="N", help="views per image; 9 at most where they are shifted by a pixel")
+    add(
+        "--tta-strength",
+        type=float,
+        metavar="F",
+        help="views are drawn from each member's own augmentation, at this fraction of its strength",
+    )
+    add(
+        "--verify",
+        nargs="?",
+        const="all",
+        choices=("all", "quick"),
+        help="first do all of it inside cross-validation, step by step: vote, views, pseudo-labels; a step that is not "
+        "told to help is left out; quick: on one outer fold",
+    )
+    add("--force-rungs", action="store_true", help="with --verify: leave no step out")
     add_resources(parser)
     add_common(parser)
     return parser
@@ -106,6 +172,24 @@ def parse_names(text: str) -> list[str]:
     if not all(names):
         raise argparse.ArgumentTypeError(f"{text!r}: write names with commas between them: resnet18,resnet34")
     return names
+
+
+def parse_balance(text: str) -> str | dict[str, float]:
+    """'equal' -> 'equal'; 'cat=3,dog=1' -> {'cat': 3.0, 'dog': 1.0}. Raises ArgumentTypeError."""
+    if text == "equal":
+        return text
+    found = {}
+    for part in text.split(","):
+        name, _, value = part.rpartition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            name = ""
+        if not name.strip():
+            raise argparse.ArgumentTypeError(
+                f"{part!r}: write equal, or a prior for each class: cat=0.75,dog=0.25"
+            )
+    return found
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -134,6 +218,9 @@ def ensemble(args: argparse.Namespace) -> int:
     from tune_digits.screen import Screen
     from tune_digits.study import load_study
 
+    if args.force_rungs and args.verify is None:
+        raise ConfigError("--force-rungs says what to do with the steps of --verify, which is not given")
+    stop_in(args.stop_at)
     screen = Screen()
     run = open_run(args.run)
     overrides = overrides_of(args, FLAGS)
@@ -144,8 +231,11 @@ def ensemble(args: argparse.Namespace) -> int:
     study = load_study(run.study_file, overrides, origins_of(args, FLAGS))
 
     from tune_digits.api.summary import print_report
+    from tune_digits.care.clean import disk_line
     from tune_digits.data.load import load_task
     from tune_digits.ensemble.build import build_ensemble
+    from tune_digits.ensemble.ladder import run_ladder
+    from tune_digits.ensemble.rungs import in_words
     from tune_digits.execute.start import start_executor
     from tune_digits.run_lock import hold
     from tune_digits.tune.same_data import check_same_data
@@ -155,8 +245,27 @@ def ensemble(args: argparse.Namespace) -> int:
         screen.say(task.describe())
         check_same_data(run, study, task)
         executor = start_executor(study.resources, args.address)
+        plan, ladder = study.ensemble, []
         with if_stopped(screen.say, called()):
-            report = build_ensemble(study, run, task, study.ensemble, executor, screen)
+            if args.verify is not None:
+                climbed = run_ladder(
+                    study,
+                    run,
+                    task,
+                    plan,
+                    executor,
+                    screen,
+                    quick=args.verify == "quick",
+                    force=args.force_rungs,
+                )
+                screen.say(
+                    f"each step on rows that it has not seen, {study.cv.score.replace('_', ' ')} in percent:"
+                )
+                for line in in_words(climbed.rungs):
+                    screen.say(f"  {line}")
+                plan, ladder = climbed.plan, climbed.rows
+            report = build_ensemble(study, run, task, plan, executor, screen, ladder)
     print_report(report, run, screen)
     write_report(run, study, task, screen, preview=True)
+    screen.say(disk_line(run))
     return 0

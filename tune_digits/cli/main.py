@@ -1,4 +1,4 @@
-"""The console command `tune-digits search|ablate|ensemble|predict|report|tricks`."""
+"""The console command `tune-digits COMMAND`; COMMANDS has all of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ COMMANDS = {
     "ablate": "which tricks of the best configuration help",
     "ensemble": "retrain the best on all data, vote, write a submission",
     "predict": "predict with a saved ensemble",
+    "blend": "vote over predictions and submissions in files",
     "report": "write a run as one page to look at",
+    "check": "read a run folder and say what is damaged",
+    "clean": "say what a run can spare, and free it",
     "tricks": "list what a trial can be made of, knob by knob",
 }
 

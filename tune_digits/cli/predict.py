@@ -5,8 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tune_digits.cli.common import CACHE, RUNS, Help, add_common, command, parse_count, run_command
-from tune_digits.errors import UserError
+from tune_digits.cli.common import (
+    CACHE,
+    RUNS,
+    Help,
+    add_common,
+    command,
+    parse_count,
+    refuse_existing,
+    run_command,
+)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -41,6 +49,13 @@ def make_parser() -> argparse.ArgumentParser:
         help="run folder, or the folder of an ensemble alone",
     )
     add(
+        "--proba",
+        type=Path,
+        metavar="FILE",
+        help="file for the probabilities of the vote and its members, for tune-digits blend; a name that ends in .csv: "
+        "the vote's alone, as a table; never overwritten",
+    )
+    add(
         "--score",
         action="store_true",
         help="the data have labels: print the score on them; refused for images that were trained on",
@@ -72,8 +87,7 @@ def predict(args: argparse.Namespace) -> int:
 
     folder = find_ensemble(args.run)
     manifest = read_manifest(folder)
-    if args.out.exists():
-        raise UserError(f"--out {args.out}: is there already; nothing is overwritten. Name another file")
+    refuse_existing(args, "out", "proba")
 
     from tune_digits.data.load import load_labelled, load_unlabelled
     from tune_digits.ensemble.submission import submission_frame, write_submission
@@ -107,6 +121,12 @@ def predict(args: argparse.Namespace) -> int:
     voted = vote(proba, manifest)
     frame = submission_frame(manifest.form.of(ids), labels_of(voted, manifest.heads), manifest.targets)
     write_submission(args.out, frame)
+    if args.proba is not None:
+        from tune_digits.ensemble.predictions import Predictions, write_predictions
+
+        names = tuple(Path(file).stem for file in manifest.members)
+        write_predictions(args.proba, Predictions(ids, manifest.targets, manifest.form, names, proba, voted))
+        screen.say(f"probabilities: {args.proba}")
     if truth is not None:
         from tune_digits.learn.metrics import score
 

@@ -34,6 +34,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="page to write (left out: report.html in the run folder)",
     )
     add("--no-data", action="store_true", help="do not read the data: no pictures, and quicker")
+    add(
+        "--final",
+        action="store_true",
+        help="first score the ensemble on the rows that nothing has touched (cv.untouched); they are read once",
+    )
     add("--open", action="store_true", help="show it in the browser")
     add_common(parser)
     return parser
@@ -58,12 +63,39 @@ def report(args: argparse.Namespace) -> int:
         task, why = read_data(run, study)
     if why:
         screen.warn(why)
+    if args.final:
+        judge_finally(run, study, screen)
     file = args.out or run.report
     write_page(read_material(run, study, task, why), file, command)
     screen.say(f"report: {file}")
     if args.open and not webbrowser.open(file.resolve().as_uri()):
         screen.warn(f"no browser was found; open {file} yourself")
     return 0
+
+
+def judge_finally(run: Run, study: Study, screen: Screen) -> None:
+    """Say what the saved ensemble scores on the untouched rows. Raises UserError where that cannot be told."""
+    import torch
+
+    from tune_digits.data.load import load_task
+    from tune_digits.ensemble.final import final_score, in_words
+    from tune_digits.ensemble.members import read_manifest
+    from tune_digits.screen import Progress
+    from tune_digits.tune.same_data import check_same_data
+
+    task = load_task(study.data, study.cv, CACHE if CACHE.is_dir() else None)
+    check_same_data(run, study, task)
+    progress = Progress("predict", total=len(read_manifest(run.ensemble).members))
+
+    def advance(done: int) -> None:
+        progress.done = done
+        screen.tick(progress)
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with screen.watch(progress):
+        final, _ = final_score(run, task, device, advance)
+    for line in in_words(final, run.ensemble):
+        screen.say(line)
 
 
 def read_data(run: Run, study: Study) -> tuple[Task | None, str]:

@@ -29,6 +29,7 @@ from tune_digits.cli.common import (
     parse_groups,
     parse_seconds,
     run_command,
+    stop_in,
     study_defaults,
 )
 from tune_digits.cli.report import write_report
@@ -155,7 +156,7 @@ def show_help(args: argparse.Namespace) -> int:
 
 def parse_set(items: list[str]) -> dict[str, object]:
     """['optimizer.lr=0.01'] -> {'optimizer.lr': 0.01}; values are YAML. Raises ConfigError."""
-    from tune_digits.study import parse_yaml
+    from tune_digits.yaml_text import parse_yaml
 
     values = {}
     for item in items:
@@ -169,6 +170,7 @@ def parse_set(items: list[str]) -> dict[str, object]:
 def search(args: argparse.Namespace) -> int:
     from tune_digits.screen import Screen
 
+    stop_in(args.stop_at)
     screen = Screen()
     study, run = load(args)
     for note in study.notes:
@@ -194,7 +196,7 @@ def search(args: argparse.Namespace) -> int:
         prepared = prepare(study, run, screen, address=args.address, cache=CACHE, strict=args.strict)
         known = known_trainings([runs.open_run(path) for path in args.reuse], study, prepared.made_from)
         if run is None:
-            facts = {"command": called(), "seed": study.search.seed, **prepared.facts}
+            facts = {"command": called(), "seed": study.search.seed, "study": study.raw, **prepared.facts}
             run = runs.create_run(RUNS, study.name, study.to_yaml(), facts, args.run_dir)
             held.enter_context(hold(run.path, called(), screen.warn))
         else:
@@ -202,8 +204,11 @@ def search(args: argparse.Namespace) -> int:
         screen.say(f"run folder: {run.path}   (tensorboard --logdir {run.path})")
         with if_stopped(screen.say, again(run, args)):
             search_and_confirm(study, run, prepared, screen, known)
+    from tune_digits.care.clean import disk_line
+
     screen.say(f"\nleaderboard: {run.leaderboard}")
     write_report(run, study, prepared.task, screen, preview=False)
+    screen.say(disk_line(run))
     # a study that names its members needs no number of them
     top = "" if study.ensemble.members is not None else f" --top {study.ensemble.top}"
     screen.say(f"next: {command('ensemble')} --run {run.path}{top}")

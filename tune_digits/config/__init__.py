@@ -10,13 +10,13 @@ their own files (`from tune_digits.config.loss import Focal`); the union at the 
 """
 
 from tune_digits.config.augment import Augment
+from tune_digits.config.ensemble import Ensemble
 from tune_digits.config.mix import Mix
 from tune_digits.config.part import Part, variants
 from tune_digits.config.study import (
     CombinationGroups,
     Confirm,
     Cv,
-    Ensemble,
     Groups,
     Resources,
     RowGroups,

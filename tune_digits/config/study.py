@@ -1,10 +1,10 @@
-"""The study around the trials: folds, search, confirmation, ensemble, resources."""
+"""The study around the trials: folds, search, confirmation, resources."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from tune_digits.config.part import Part, Positive, cite
 
@@ -243,42 +243,6 @@ class Confirm(Part):
 def seconds_of(time: str) -> float:
     """'90s', '20m', '1.5h', '2d' -> seconds."""
     return float(time[:-1]) * UNITS[time[-1]]
-
-
-def _as_names(value: Any) -> Any:
-    """Numbers of trials are names too."""
-    return [str(v) if type(v) is int else v for v in value] if isinstance(value, list) else value
-
-
-class Ensemble(Part):
-    """Which confirmed configurations are trained again on all rows, and how they vote."""
-
-    top: int = Field(5, ge=1, description="members: the best confirmed configurations")
-    members: Annotated[tuple[str, ...] | None, BeforeValidator(_as_names)] = Field(
-        None,
-        min_length=1,
-        description="members by name, in place of the best `top`: numbers of trials, or searched values that only one "
-        "trial has, such as the name of its network",
-    )
-    each: bool = Field(
-        False, description="write a submission of each member by itself, beside that of the vote"
-    )
-    prefer: Literal["choice", "confirmed", "worst_groups", "out_of_domain"] = Field(
-        "choice",
-        description="which of the confirmed come first; choice: the one that the search's answer sends in, then by "
-        "confirmed score; confirmed: by confirmed score alone; worst_groups and out_of_domain: those that "
-        "cross-validation cannot tell from its best, by the score of their worst tenth of the groups or by that on the "
-        "labelled sets from elsewhere",
-    )
-    seeds: int = Field(1, ge=1, description="trainings of each member")
-    epochs: int | None = Field(None, ge=1, description="of the retraining; none = as in the trial")
-    pseudo: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        0.95, description="least probability of the vote that makes a test sample a pseudo-label; none = off"
-    )
-    voting: Literal["soft", "hard"] = Field(
-        "soft", description="mean of probabilities, or most frequent label"
-    )
-    tta: int = Field(1, ge=1, le=9, description="views per test image, shifted by up to one pixel")
 
 
 class Resources(Part):

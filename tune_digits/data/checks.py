@@ -14,6 +14,7 @@ from tune_digits.data.dataset import Dataset, Labelled, Task
 from tune_digits.data.fingerprint import row_hashes
 from tune_digits.data.folds.split import Fold
 
+FORMULA = ("=", "+", "-", "@")  # with which a cell begins that a spreadsheet takes for a formula
 SHOWN = 3  # examples in a message
 IMBALANCE = 10  # a class this many times smaller than the most frequent one is reported
 
@@ -28,7 +29,8 @@ class Finding:
 
 
 def check_task(task: Task, folds: Sequence[Fold]) -> list[Finding]:
-    """All that the checks find: identical, contradicting and constant images, and rare classes."""
+    """All that the checks find: identical, contradicting and constant images, rare classes, and names that a
+    spreadsheet would run."""
     hashes = {name: row_hashes(dataset.images) for name, dataset in _sets(task).items()}
     return [
         Finding(kind, count, message)
@@ -127,12 +129,27 @@ def _rare(task: Task, folds: Sequence[Fold], hashes: Hashes) -> Found:
         )
 
 
+def _formulas(task: Task, folds: Sequence[Fold], hashes: Hashes) -> Found:
+    names = [name for target in task.targets for name in target.classes]
+    if task.test is not None and task.test.ids.dtype.kind == "U":
+        names += np.unique(task.test.ids).tolist()
+    odd = [name for name in names if name.startswith(FORMULA) and not name[1:].isdigit()]
+    if odd:
+        yield (
+            len(odd),
+            f"{len(odd):,} name(s) of classes or ids begin with one of {' '.join(FORMULA)}: "
+            f"{', '.join(map(repr, odd[:SHOWN]))}{_more(len(odd))}; a submission has to have them as they are, and a "
+            "spreadsheet would run them as formulas: import it as text",
+        )
+
+
 CHECKS: dict[str, Callable[[Task, Sequence[Fold], Hashes], Found]] = {
     "repeated": _repeated,
     "contradicting": _contradicting,
     "known_elsewhere": _known_elsewhere,
     "constant": _constant,
     "rare": _rare,
+    "formulas": _formulas,
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tune_digits.data.dataset import Labelled, Target
-from tune_digits.errors import DataError
+from tune_digits.errors import DataError, printable
 
 
 def is_whole(text: str) -> bool:
@@ -33,6 +33,16 @@ def read_labels(text: np.ndarray, path: Path | str) -> tuple[tuple[str, ...], np
 def _distinct(text: np.ndarray, path: Path | str) -> tuple[list[str], np.ndarray]:
     """The distinct labels in plain form and each row's position among them (N,)."""
     distinct, first, position = np.unique(text, return_index=True, return_inverse=True)
+    odd = [
+        i
+        for i, name in enumerate(distinct)
+        if str(name) != printable(str(name)) or re.search(r"[\t\n]", name)
+    ]
+    if odd:
+        raise DataError(
+            f"{path}, row {first[odd[0]] + 1}: the label {str(distinct[odd[0]])[:40]!r} has a letter that controls a "
+            "terminal or ends a line. Rename the class."
+        )
     if distinct[0] == "":
         raise DataError(f"{path}, row {first[0] + 1}: the label is missing.")
     numeric = [re.fullmatch(r"[+-]?[0-9]+\.?[0-9]*([eE][+-]?[0-9]+)?", name) is not None for name in distinct]

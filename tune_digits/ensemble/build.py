@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,24 +13,20 @@ import pandas as pd
 
 from tune_digits import disk, runs
 from tune_digits.config import Ensemble, TrialConfig
-from tune_digits.data.dataset import Dataset, RowForm, Task
+from tune_digits.data.dataset import RowForm, Task
 from tune_digits.data.fingerprint import hash_array, hash_of, row_hashes
 from tune_digits.data.options import DataOptions
-from tune_digits.ensemble.members import (
-    Manifest,
-    predict_members,
-    vote,
-    write_manifest,
-)
+from tune_digits.ensemble.answers import Judged, judge, write_answers
+from tune_digits.ensemble.members import Manifest, write_manifest
 from tune_digits.ensemble.names import member_names, trials_named
-from tune_digits.ensemble.pseudo import select_pseudo
+from tune_digits.ensemble.pseudo import rule_of, select_pseudo
 from tune_digits.ensemble.retrain import MemberJob, RetrainData, member_jobs, peculiarities, retrain
-from tune_digits.ensemble.submission import submission_frame, write_submission
-from tune_digits.ensemble.vote import agreement, labels_of, most_disputed
+from tune_digits.ensemble.vote import Ballot, labels_of
+from tune_digits.ensemble.voters import choose_voters
 from tune_digits.errors import RunError
 from tune_digits.execute.executor import Executor
-from tune_digits.learn.metrics import Metric, metric_of, score
-from tune_digits.screen import Progress, Screen
+from tune_digits.learn.metrics import Metric, metric_of
+from tune_digits.screen import Screen
 from tune_digits.space.space import config_key
 from tune_digits.study import Study
 from tune_digits.trained_rows import write_trained_rows
@@ -40,7 +35,6 @@ from tune_digits.tune.sources import sources_of
 from tune_digits.tune.training import TrainingData, training_data
 
 NO_HOLDOUT = "there is no labelled set from elsewhere"
-DISPUTED = 10  # test images on which members disagree that the report lists
 
 
 def choose(
@@ -69,6 +63,17 @@ def choose(
     return list(chosen.values())[: None if plan.members is not None else plan.top]
 
 
+def chosen_members(run: runs.Run, plan: Ensemble) -> tuple[pd.DataFrame, list[tuple[int, TrialConfig]]]:
+    """The leaderboard of a run, and `choose` from it. Raises RunError where there is none yet."""
+    if not run.leaderboard.exists():
+        raise RunError(
+            f"{run.path}: no leaderboard.csv yet; finish the search with: tune-digits search --resume {run.path}"
+        )
+    board = pd.read_csv(run.leaderboard)
+    answer = None if plan.members is not None else read_answer(run)
+    return board, choose(board, run.trials(), plan, answer)
+
+
 def preferred(board: pd.DataFrame, answer: Answer, by: str) -> list[int]:
     """The numbers of the confirmed trials in the order of `ensemble.prefer`. board: the leaderboard, best first.
 
@@ -94,19 +99,22 @@ def far_behind(board: pd.DataFrame, chosen: list[int]) -> list[int]:
 
 
 def build_ensemble(
-    study: Study, run: runs.Run, task: Task, plan: Ensemble, executor: Executor, screen: Screen
+    study: Study,
+    run: runs.Run,
+    task: Task,
+    plan: Ensemble,
+    executor: Executor,
+    screen: Screen,
+    ladder: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Make the ensemble of a run: members, manifest, submission and report. Returns the report."""
+    """Make the ensemble of a run: members, manifest, submission and report. Returns the report.
+
+    ladder: the rungs of `ladder.run_ladder`, for the report.
+    """
     import torch
 
-    if not run.leaderboard.exists():
-        raise RunError(
-            f"{run.path}: no leaderboard.csv yet; finish the search with: tune-digits search --resume {run.path}"
-        )
-    board = pd.read_csv(run.leaderboard)
+    board, configs = chosen_members(run, plan)
     records = run.trials()
-    answer = None if plan.members is not None else read_answer(run)
-    configs = choose(board, records, plan, answer)
     confirmed = set(board["trial"].tolist())
     if plan.members is None and len(configs) < plan.top:
         screen.warn(f"--top {plan.top}, but only {len(configs)} trials are confirmed; all of them are taken")
@@ -124,41 +132,54 @@ def build_ensemble(
     folder = run.ensemble
     started = time.monotonic()
     metric = metric_of(study.cv, task.targets)
+    voters = choose_voters(study, run, task, plan, configs, metric, screen)
     data = training_data(task.train, metric)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-    def train_and_judge(title: str, data: TrainingData) -> tuple[list[MemberJob], Manifest, _Judged]:
-        jobs = member_jobs(configs, plan.seeds, hash_of([hash_array(data.images), hash_array(data.proba)]))
+    def train_and_judge(title: str, data: TrainingData) -> tuple[list[MemberJob], Judged]:
+        key = hash_of([hash_array(data.images), hash_array(data.proba)])
+        by_config = [
+            member_jobs([config], seeds, key)
+            for config, seeds in zip(voters.configs, voters.seeds, strict=True)
+        ]
+        jobs = [job for own in by_config for job in own]
         shared = RetrainData(
             executor.store(data), np.arange(len(data.images)), str(folder.resolve()), executor.slots
         )
         retrain(jobs, shared, run, study.resources, executor, screen, title)
-        manifest = _manifest(jobs, task, plan, study.data, metric)
-        return jobs, manifest, _judge(manifest, folder, task, metric, device, screen)
+        places = [place for place, own in enumerate(by_config) for job in own for _ in job.files]
+        ballot = voters.ballot.for_members(tuple(places), tuple(voters.families[p] for p in places))
+        manifest = _manifest(jobs, task, plan, ballot, study.data, metric)
+        return jobs, judge(manifest, folder, task, device, screen, voters.match)
 
-    jobs, manifest, judged = train_and_judge("retrain", data)
+    jobs, judged = train_and_judge("retrain", data)
     rounds = [{"pseudo_labels": 0, "sets": judged.sets}]
-    if plan.pseudo is not None and task.test is not None:
-        rows, targets = select_pseudo(judged.test_vote, manifest.heads, plan.pseudo)
-        screen.say(
-            f"pseudo-labels: {len(rows):,} of {len(task.test):,} test images at {plan.pseudo:g} or surer"
+    rule, taken = rule_of(plan), None
+    for _ in range(plan.pseudo_rounds if rule is not None and task.test is not None else 0):
+        assert rule is not None and task.test is not None
+        heads = judged.manifest.heads
+        answers = np.stack([labels_of(proba, heads) for proba in judged.test_proba])
+        rows, targets = select_pseudo(judged.test_vote, answers, heads, rule)
+        screen.say(f"pseudo-labels: {len(rows):,} of {len(task.test):,} test images at {rule.cut:g} or surer")
+        labels = (rows.tobytes(), targets.tobytes())
+        if not len(rows) or labels == taken:
+            break
+        taken = labels
+        more = replace(
+            data,
+            images=np.concatenate([data.images, task.test.images[rows]]),
+            proba=np.concatenate([data.proba, targets]),
+            pseudo=len(rows),
         )
-        if len(rows):
-            more = replace(
-                data,
-                images=np.concatenate([data.images, task.test.images[rows]]),
-                proba=np.concatenate([data.proba, targets]),
-                pseudo=len(rows),
-            )
-            jobs, manifest, judged = train_and_judge("retrain with pseudo-labels", more)
-            rounds.append({"pseudo_labels": len(rows), "sets": judged.sets})
-    before = [source.rows for _, config in configs for source in sources_of(config, None)]
+        jobs, judged = train_and_judge("retrain with pseudo-labels", more)
+        rounds.append({"pseudo_labels": len(rows), "sets": judged.sets})
+    before = [source.rows for _, config in voters.configs for source in sources_of(config, None)]
     hashes = [row_hashes(task.train.images), *(seen for seen in before if seen is not None)]
     write_trained_rows(folder, np.concatenate(hashes))
-    write_manifest(folder, manifest)
+    write_manifest(folder, judged.manifest)
     names = member_names(jobs, records)
     files = [(job, file) for job in jobs for file in job.files]
-    submissions, disputed = _write_answers(folder, manifest, task, judged, names, plan.each)
+    submissions, disputed = write_answers(folder, task, judged, names, plan.each)
     report = {
         "members": [
             {"trial": job.trial, "seed": job.seed, "file": file, "name": name}
@@ -166,112 +187,35 @@ def build_ensemble(
         ],
         "submissions": submissions,
         "disputed": disputed,
-        "voting": plan.voting,
+        "vote": voters.report,
         "tta": plan.tta,
+        "tta_strength": plan.tta_strength,
         "metric": study.cv.score,
-        "cross_validation": _cross_validation(board, [n for n, _ in configs]),
+        "cross_validation": _cross_validation(board, [n for n, _ in voters.configs]),
         "rounds": rounds,
+        "ladder": list(ladder),
         "seconds": time.monotonic() - started,
     }
     disk.write_json(folder / "report.json", report)
     return report
 
 
-def _write_answers(
-    folder: Path, manifest: Manifest, task: Task, judged: _Judged, names: Sequence[str], each: bool
-) -> tuple[dict[str, str], list[dict[str, Any]]]:
-    """Write the submission of the vote and, where `each`, those of the members; all others of before are removed.
-
-    Returns which file is whose ('vote' or the member's name), and of the most disputed test images the id, the class
-    that each member gives, and the vote's; several targets with a slash between them.
-    """
-    for old in folder.glob("submission-*.csv"):
-        old.unlink()
-    if task.test is None:
-        return {}, []
-    voted = labels_of(judged.test_vote, manifest.heads)
-    answers = {"vote": ("submission.csv", voted)}
-    if each:
-        for name, labels in zip(names, judged.test_labels, strict=True):
-            answers[name] = (f"submission-{name}.csv", labels)
-    form = task.submission or manifest.form.of(task.test.ids)
-    for file, labels in answers.values():
-        write_submission(folder / file, submission_frame(form, labels, task.targets))
-
-    def written(labels: np.ndarray) -> str:
-        return "/".join(target.classes[label] for target, label in zip(task.targets, labels, strict=True))
-
-    disputed = [
-        {
-            "id": str(task.test.ids[row]),
-            "members": {name: written(own[row]) for name, own in zip(names, judged.test_labels, strict=True)},
-            "vote": written(voted[row]),
-        }
-        for row in most_disputed(judged.test_labels, voted, DISPUTED)
-    ]
-    return {whose: file for whose, (file, _) in answers.items()}, disputed
-
-
 def _manifest(
-    jobs: list[MemberJob], task: Task, plan: Ensemble, data: DataOptions, metric: Metric
+    jobs: list[MemberJob], task: Task, plan: Ensemble, ballot: Ballot, data: DataOptions, metric: Metric
 ) -> Manifest:
     channels, height, width = task.train.images.shape[1:]
     return Manifest(
         members=tuple(file for j in jobs for file in j.files),
         targets=task.targets,
         shape=(channels, height, width),
-        voting=plan.voting,
+        ballot=ballot,
         tta=plan.tta,
+        tta_strength=plan.tta_strength,
         data=data,
         form=RowForm.wide(task.targets) if task.submission is None else task.submission.form,
         metric=metric,
         trained_on=task.train.fingerprint,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """What the members of one round say. sets: name -> figures of each set of images that is not trained on.
-
-    Of the N test images: test_vote, the vote's probabilities float64 (N, K); test_labels, int64 (M, N, T), what each
-    member answers.
-    """
-
-    sets: dict[str, Any]
-    test_vote: np.ndarray
-    test_labels: np.ndarray
-
-
-def _judge(
-    manifest: Manifest, folder: Path, task: Task, metric: Metric, device: Any, screen: Screen
-) -> _Judged:
-    """What the members say of all images that they were not trained on."""
-    sets: dict[str, Dataset] = dict(task.holdouts)
-    if task.test is not None:
-        sets["test"] = task.test
-    progress = Progress("predict", total=len(sets) * len(manifest.members))
-    figures: dict[str, Any] = {}
-    test_vote = np.zeros((0, manifest.heads[-1].stop))
-    test_labels = np.zeros((len(manifest.members), 0, len(manifest.heads)), np.int64)
-    with screen.watch(progress):
-        for name, dataset in sets.items():
-            before = progress.done
-
-            def advance(done: int, before: int = before) -> None:
-                progress.done = before + done
-                screen.tick(progress)
-
-            proba = predict_members(folder, manifest, dataset.images, device, manifest.tta, advance)
-            voted = vote(proba, manifest)
-            entry: dict[str, Any] = {"images": len(dataset), **agreement(proba, manifest.heads)}
-            if dataset.labels is not None:
-                entry["score"] = score(metric, voted, dataset.labels, manifest.heads)
-                entry["member_scores"] = [score(metric, p, dataset.labels, manifest.heads) for p in proba]
-            figures[name] = entry
-            if name == "test" and dataset is task.test:
-                test_vote = voted
-                test_labels = np.stack([labels_of(p, manifest.heads) for p in proba])
-    return _Judged(figures, test_vote, test_labels)
 
 
 def _cross_validation(board: pd.DataFrame, chosen: list[int]) -> dict[str, Any]:

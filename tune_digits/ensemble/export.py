@@ -13,34 +13,41 @@ from torch import Tensor, nn
 
 from tune_digits.disk import replacing
 from tune_digits.ensemble.members import Manifest, load_member
+from tune_digits.ensemble.vote import TIE, Ballot
 from tune_digits.errors import RunError
 from tune_digits.learn.predict import SHIFTS, shifted, softmax_heads
 
 NAMES = {"onnx": "vote.onnx", "torchscript": "vote.torchscript.pt"}
-VOTINGS = ("soft", "hard")
+RULES = ("soft", "weighted", "greedy", "hard")
 
 
 class Vote(nn.Module):
     """All members and their vote: uint8 images (N, C, H, W) -> probabilities float32 (N, K), each head's sum is 1."""
 
-    def __init__(self, members: list[nn.Module], heads: tuple[slice, ...], voting: str, tta: int) -> None:
+    def __init__(self, members: list[nn.Module], heads: tuple[slice, ...], ballot: Ballot, tta: int) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
-        self.heads, self.voting, self.tta = heads, voting, tta
+        self.heads, self.hard, self.tta = heads, ballot.rule == "hard", tta
+        alike = ((1 / len(members),) * len(members),) * len(heads)
+        self.weights = ballot.weights or alike
+        self.factors = torch.tensor(ballot.offsets).exp().tolist()
 
     def forward(self, images: Tensor) -> Tensor:
         pixels = images.float() / 255
         proba = torch.stack([self._member(member, pixels) for member in self.members])
-        mean = proba.mean(0)
-        if self.voting == "soft":
-            return mean
-        count = len(self.members)
         parts = []
-        for head in self.heads:
+        for weights, head in zip(self.weights, self.heads, strict=True):
             own = proba[:, :, head]
-            votes = nn.functional.one_hot(own.argmax(2), own.shape[2]).to(own.dtype).mean(0)
-            # the tie goes to the larger mean, as `hard_vote` has it
-            parts.append((votes + mean[:, head] / (2 * count)) / (1 + 1 / (2 * count)))
+            shares = own.new_tensor(weights)[:, None, None]
+            voted = (shares * own).sum(0)
+            if self.hard:
+                first = nn.functional.one_hot(own.argmax(2), own.shape[2]).to(own.dtype)
+                # the tie goes to the larger mean, as `hard_vote` has it
+                voted = ((shares * first).sum(0) + TIE * voted) / (1 + TIE)
+            if self.factors:
+                voted = voted * own.new_tensor(self.factors[head])
+                voted = voted / voted.sum(1, keepdim=True)
+            parts.append(voted)
         return torch.cat(parts, 1)
 
     def _member(self, member: nn.Module, pixels: Tensor) -> Tensor:
@@ -53,12 +60,16 @@ class Vote(nn.Module):
 
 def load_vote(folder: Path, manifest: Manifest) -> Vote:
     """The saved ensemble of `folder` as one network on the CPU. Raises RunError for a vote that is no network."""
-    if manifest.voting not in VOTINGS:
+    if manifest.tta_strength is not None:
         raise RunError(
-            f"{folder}: a {manifest.voting} vote cannot be exported; use one of {', '.join(VOTINGS)}"
+            f"{folder}: views drawn from the augmentation cannot be exported; leave tta_strength out"
+        )
+    if manifest.ballot.rule not in RULES:
+        raise RunError(
+            f"{folder}: a {manifest.ballot.rule} vote cannot be exported; use one of {', '.join(RULES)}"
         )
     members = [load_member(folder / name, manifest, torch.device("cpu"))[0] for name in manifest.members]
-    return Vote(members, manifest.heads, manifest.voting, manifest.tta).eval()
+    return Vote(members, manifest.heads, manifest.ballot, manifest.tta).eval()
 
 
 def export(folder: Path, manifest: Manifest, form: str) -> Path:

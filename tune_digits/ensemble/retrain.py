@@ -56,12 +56,14 @@ class MemberJob:
 
 @dataclass(frozen=True, slots=True)
 class RetrainData:
-    """What all members share. rows int64 (n,): the samples to train on."""
+    """What all members share. rows int64 (n,): the samples to train on. fold: the one that these leave out, whose
+    networks teach them where a teacher has folds; None = they leave none out."""
 
     training: Stored[TrainingData]
     rows: np.ndarray
     folder: str
     slots: Slots
+    fold: int | None = None
 
 
 def member_jobs(configs: Sequence[tuple[int, TrialConfig]], seeds: int, data_key: str) -> list[MemberJob]:
@@ -99,13 +101,19 @@ def peculiarities(jobs: Sequence[MemberJob]) -> list[str]:
 
 
 def train_members(jobs: tuple[MemberJob, ...], shared: RetrainData) -> None:
-    """Train networks of one configuration on all rows, fused if they are several, and save them and their snapshots.
+    """Train networks of one configuration on the rows, fused if they are several, and save them and their snapshots.
 
     Runs in a worker. Raises RunError where a loss is no longer finite, when all others are saved.
     """
     config = jobs[0].config
     plans = [
-        TrainingPlan(shared.rows, SEEDS + job.seed, 0, state_file(Path(shared.folder) / job.file), whole=True)
+        TrainingPlan(
+            shared.rows,
+            SEEDS + job.seed,
+            shared.fold or 0,
+            state_file(Path(shared.folder) / job.file),
+            whole=shared.fold is None,
+        )
         for job in jobs
     ]
     lost = []

@@ -22,7 +22,7 @@ def submission_frame(form: SubmissionFormat, labels: np.ndarray, targets: tuple[
     for column, name in enumerate(form.form.label_columns):
         heads = form.heads[:, column]
         used = np.unique(heads).tolist()
-        written = {h: _written(targets[h], form.form.numbers) for h in used}
+        written = {h: written_classes(targets[h], form.form.numbers) for h in used}
         if not all(values.dtype.kind == "i" for values in written.values()):
             written = {h: values.astype(str) for h, values in written.items()}
         # an empty submission has no heads
@@ -34,8 +34,8 @@ def submission_frame(form: SubmissionFormat, labels: np.ndarray, targets: tuple[
     return pd.DataFrame(table)
 
 
-def _written(target: Target, numbers: bool) -> np.ndarray:
-    """What stands for each class of a target, int64 or str (K,)."""
+def written_classes(target: Target, numbers: bool) -> np.ndarray:
+    """What a submission writes for each class of a target, int64 or str (K,). numbers: its place, not its name."""
     if numbers:
         return np.arange(len(target.classes))
     names = np.array(target.classes, dtype=str)

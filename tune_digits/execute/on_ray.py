@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Generic
 
 from tune_digits.config import Resources, TrialConfig
+from tune_digits.errors import ConfigError
 from tune_digits.execute.executor import Job, Result, Shared, Stored, TrialRun, Value
+from tune_digits.execute.ray_folder import ray_folder
 from tune_digits.execute.slots import Slots, plan_slots
 from tune_digits.machine import available_cores
+from tune_digits.patches.ray_safe import ask_for_token, new_token, on_loopback
 from tune_digits.patches.ray_startup import (
     keep_sigterm_handler,
     raylet_settings,
@@ -147,19 +150,34 @@ def start_ray(
     meanwhile()
     address = address or os.environ.get("RAY_ADDRESS")
     if not ray.is_initialized():
+        ask_for_token()
         options: dict[str, Any] = {
             "logging_level": logging.ERROR,
             "log_to_driver": False,
             "configure_logging": True,
         }
         if address:
-            with keep_sigterm_handler():
-                ray.init(address=address, **options)
+            try:
+                with keep_sigterm_handler():
+                    ray.init(address=address, **options)
+            except ray.exceptions.AuthenticationError as error:
+                raise ConfigError(
+                    f"--address {address}: the cluster and this command do not agree on a token, without which anybody "
+                    f"who reaches the cluster could run code there ({str(error).splitlines()[0]}). Put the cluster's "
+                    "token into RAY_AUTH_TOKEN or ~/.ray/auth_token (ray get-auth-token); for a cluster without "
+                    "tokens, on a network of your own, set RAY_AUTH_MODE=disabled"
+                ) from None
         else:
             cores = available_cores()
-            with keep_sigterm_handler(), without_servers():
+            new_token()
+            with keep_sigterm_handler(), without_servers(), on_loopback() as alone:
                 ray.init(
-                    num_cpus=cores, include_dashboard=False, _system_config=raylet_settings(cores), **options
+                    num_cpus=cores,
+                    include_dashboard=False,
+                    _system_config=raylet_settings(cores),
+                    _temp_dir=str(ray_folder()),
+                    **alone,
+                    **options,
                 )
     # what fails stands in the trials' records and in the live view
     for name in ("ray", "ray.tune"):

@@ -6,12 +6,14 @@ Shape letters: N samples, B batch, C channels, H W pixels, K class columns (all 
 from __future__ import annotations
 
 import time
+from dataclasses import fields
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tune_digits.learn.augment import AugmentParams, apply
 from tune_digits.learn.device import autocast, prediction_batch_size, to_float
 
 # (down, right) in pixels: the image as it is, then the four straight and the four diagonal neighbours
@@ -80,6 +82,42 @@ def predict_proba(
             proba += softmax_heads(_forward(model, shifted(plain, dy, dx), precision), heads)
         parts.append((proba / tta).cpu())
     return torch.cat(parts).numpy() if parts else np.zeros((0, heads[-1].stop), np.float32)
+
+
+@torch.inference_mode()
+def predict_changed(
+    model: nn.Module,
+    images: Tensor,
+    heads: tuple[slice, ...],
+    params: AugmentParams,
+    fill: str,
+    *,
+    batch_size: int | None = None,
+    precision: str = "auto",
+) -> np.ndarray:
+    """Probabilities float32 (N, K) of uint8 images (N, C, H, W), all changed alike.
+
+    params: of one image (B = 1). fill: as in `augment.apply`.
+    """
+    model.eval()
+    if len(images) == 0:
+        return np.zeros((0, heads[-1].stop), np.float32)
+    parts = []
+    for batch in torch.split(images, batch_size or prediction_batch_size(images.device)):
+        changed = apply(to_float(batch), _repeated(params, len(batch), batch.device), fill)
+        parts.append(softmax_heads(_forward(model, changed, precision), heads).cpu())
+    return torch.cat(parts).numpy()
+
+
+def _repeated(params: AugmentParams, count: int, device: torch.device) -> AugmentParams:
+    """The same change for each of `count` images, on the device."""
+    drawn = {f.name: getattr(params, f.name) for f in fields(params)}
+    return AugmentParams(
+        **{
+            name: None if value is None else value.to(device).expand(count, *value.shape[1:])
+            for name, value in drawn.items()
+        }
+    )
 
 
 def inference_speed(

@@ -13,7 +13,7 @@ from tune_digits.config.train import Train
 from tune_digits.data.folds.limits import watched_rows
 from tune_digits.data.folds.split import Fold
 from tune_digits.disk import read_tensors, storage_error
-from tune_digits.errors import RunError, StorageError
+from tune_digits.errors import RunError, StorageError, UserError
 from tune_digits.execute.executor import Executor, Proposal, Stored, TrialRun
 from tune_digits.learn.epoch import EpochReport, diverged, is_over, kept_epoch
 from tune_digits.runs import Fingerprints, Run, State, TrialRecord
@@ -25,6 +25,8 @@ from tune_digits.tune.scheduler import make_scheduler
 from tune_digits.tune.searcher import OptunaTrials, left_behind, open_study
 from tune_digits.tune.tracking import Tracker
 from tune_digits.tune.training import VERDICT, TrainingData, TrialData, labels_of_rows, train_trial
+
+SAME = 5  # failures of the same kind in a row after which a search stops
 
 
 @dataclass(slots=True)
@@ -52,7 +54,8 @@ class SearchTrials:
         self._optuna = optuna_trials
         self._tracker = tracker
         self._live: dict[str, _Live] = {}
-        self.not_written: StorageError | None = None
+        self.stopped_by: UserError | None = None
+        self._failures: list[str] = []
 
     def propose(self, key: str) -> Proposal:
         with self._noting():
@@ -78,6 +81,7 @@ class SearchTrials:
             self._tracker.reported(key, epoch, self._score(live))
 
     def ended(self, key: str) -> None:
+        self._failures.clear()
         live = self._live.pop(key)
         if not live.history:
             self._end(key, "failed", error="it ended before its first epoch")
@@ -89,22 +93,32 @@ class SearchTrials:
         self._end(key, state_at_end(live.history, train), self._score(live), live.speed, error)
 
     def failed(self, key: str, error: str) -> None:
-        """Raises StorageError where the trial could not write its state: it is not the trial that failed."""
+        """Raises StorageError where the trial could not write its state, which is no failure of the trial, and
+        RunError where several trials have failed in the same way, one after the other."""
         with self._noting():
             if written := re.search(r"\bStorageError: (.+)", error):
                 raise StorageError(written[1])
         live = self._live.pop(key)
         self._end(key, "failed", self._score(live), error=error)
+        self._failures.append((error.strip().splitlines() or [""])[-1])
+        # numbers differ between trials that fail alike: sizes, addresses
+        if len(self._failures) >= SAME and len({re.sub(r"\d+", "0", e) for e in self._failures[-SAME:]}) == 1:
+            self.stopped_by = RunError(
+                f"{self._tracker.folder}: the last {SAME} trials have all failed in the same way, and the next would "
+                f"too: {self._failures[-1]} (the traceback is in the trial.json of each). Mend the cause, and go on "
+                f"with: tune-digits search --resume {self._tracker.folder}"
+            )
+            raise self.stopped_by
 
     @contextmanager
     def _noting(self) -> Iterator[None]:
-        """Keep what the block raises of a full or read-only disk in `not_written`."""
+        """Keep what the block raises of a full or read-only disk in `stopped_by`."""
         try:
             yield
         except OSError as error:
             named = isinstance(error, StorageError)
             told = error if named else storage_error(error, error.filename or self._tracker.folder)
-            self.not_written = told if isinstance(told, StorageError) else None
+            self.stopped_by = told if isinstance(told, StorageError) else None
             raise told or error from None
 
     def _score(self, live: _Live) -> float | None:
@@ -190,9 +204,11 @@ def run_search(
                     TrialRun(train_trial, shared, trials, scheduler, left, study.search.time_budget, run.path)
                 )
             except Exception:
-                if trials.not_written is None:
+                if trials.stopped_by is None:
                     raise
-                raise trials.not_written from None  # Ray makes an error of its own of it
+                raise trials.stopped_by from None  # Ray makes an error of its own of it
+            if trials.stopped_by is not None:
+                raise trials.stopped_by
     records = run.trials()
     cut_off = [r.number for r in records if r.state == "running"]
     if cut_off and study.search.time_budget is not None:

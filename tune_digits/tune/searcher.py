@@ -55,6 +55,18 @@ def open_study(journal: Path, search: Search, space: Space, seed: int) -> optuna
     )
 
 
+def load_journal(journal: Path) -> optuna.Study | None:
+    """The study in `journal`, only to be read; None where it was killed before there was one.
+
+    Raises what Optuna raises of a journal that it cannot replay.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = JournalStorage(JournalFileBackend(str(journal)))
+    if not storage.get_all_studies():
+        return None
+    return optuna.load_study(study_name=STUDY_NAME, storage=storage)
+
+
 def left_behind(study: optuna.Study, running: Collection[int], over: Collection[int]) -> tuple[int, ...]:
     """Numbers of the trials that an interrupted run left unfinished: recorded as running, or known to Optuna alone."""
     asked = {t.number for t in study.get_trials(deepcopy=False) if t.state == TrialState.RUNNING}

@@ -191,6 +191,18 @@ def test_an_archive_that_is_too_large(
     refuses(lambda: fingerprint(path), "a.zip holds", "which is free in")
 
 
+def test_an_archive_that_is_made_to_fill_a_disk(
+    tmp_path: Path, refuses: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in {**TABLES, "zeros.png": bytes(3_000_000)}.items():
+            file.writestr(name, content)
+    fingerprint(path)  # a few bytes may be packed as well as can be
+    monkeypatch.setattr(archive, "SMALL", 1_000_000)
+    refuses(lambda: fingerprint(path), "a.zip has", "more than 300 times as much", "give the folder")
+
+
 def test_damaged_empty_and_locked_archives(tmp_path: Path, refuses: Callable[..., None]) -> None:
     path = tmp_path / "a.zip"
     path.write_bytes(b"no zip file")

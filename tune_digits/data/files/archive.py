@@ -23,6 +23,10 @@ from tune_digits.errors import DataError
 
 VERSION = 1  # raise it when archives unpacked by an older version are no longer right
 MOST_BYTES = 64 << 30  # of all files together
+MOST_RATIO = (
+    300  # bytes unpacked for each one packed; images of one colour alone come to more, and only in bombs
+)
+SMALL = 1 << 30  # bytes that are unpacked at any ratio
 CHUNK = 1 << 24  # bytes written between two reports of progress
 PARTS = ("train", "test", "val")  # folders that are a part of the data, and not the folder around all of it
 
@@ -35,8 +39,8 @@ def as_folder(path: Path, cache_dir: Path | None) -> Iterator[Path]:
     folder that is gone after the block. Archives inside are unpacked too, one level deep. In a DataError raised in the
     block the archive's own path stands for that folder.
 
-    Raises DataError for an archive that is damaged, empty, locked or larger than MOST_BYTES or the free space, and for
-    one with a link or a place outside its folder.
+    Raises DataError for an archive that is damaged, empty, locked, larger than MOST_BYTES or the free space, or packed
+    more than MOST_RATIO times, and for one with a link or a place outside its folder.
     """
     with readable(path):
         archive = path.is_file() and is_archive(path)
@@ -105,6 +109,13 @@ def _unpack(path: Path, folder: Path, shown: Path, depth: int = 2, before: int =
         if not files:
             raise DataError(f"{shown} is empty: there are no files inside.")
         _refuse_too_large(total + before, folder.parent, shown)
+        packed = path.stat().st_size
+        if total > SMALL and total > MOST_RATIO * packed:
+            raise DataError(
+                f"{shown} has {packed / 2**20:,.1f} MiB and would become {total / 2**30:,.1f} GiB, more than "
+                f"{MOST_RATIO} times as much: so are archives that are made to fill a disk. Unpack it yourself where "
+                "you trust it, and give the folder."
+            )
         done = 0
         for info in files:
             target = folder / info.filename
