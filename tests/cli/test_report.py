@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from commands import Covered, ensemble, run, write_data
 
+from tune_digits import disk
 from tune_digits.cli import report as report_command
+from tune_digits.runs import Run
 
 Output = pytest.CaptureFixture[str]
 flags = Covered()
@@ -95,6 +97,28 @@ def test_data_that_are_gone_or_changed_are_said_and_left_out(here: Path, capsys:
     assert ("not those that it was begun with" in out) == (change == "other")
     text = (folder / "report.html").read_text()
     assert "<img" not in text and "Without pictures" in text and 'id="leaderboard"' in text
+
+
+@flags("--final")
+def test_the_untouched_rows_are_read_once_and_their_score_is_in_the_page(here: Path, capsys: Output) -> None:
+    folder = run("--set", "cv.untouched=0.2")
+    assert ensemble("--run", folder) == 0
+    assert "untouched rows" not in (folder / "report.html").read_text()
+    for _ in range(2):
+        assert report("--run", folder, "--final") == 0
+    looks = Run(folder).ensemble / "final.json"
+    [look] = disk.read_json(looks)["looks"]
+    assert f"score {look['score']:.4f}" in capsys.readouterr().out
+    text = (folder / "report.html").read_text()
+    assert "of the ensemble on the untouched rows" in text and f"<b>{look['score']:.4f}</b>" in text
+
+
+@flags("--final")
+def test_without_untouched_rows_there_is_no_last_judgement(searched: Path, capsys: Output) -> None:
+    assert ensemble("--run", searched) == 0
+    capsys.readouterr()
+    assert report("--final") == 2
+    assert "no rows were set aside" in capsys.readouterr().err
 
 
 @flags("--open")

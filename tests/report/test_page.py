@@ -154,6 +154,13 @@ def test_the_leaderboard_is_that_of_the_file(whole: tuple[Material, str]) -> Non
         ]
 
 
+def test_the_ladder_is_that_of_the_ensembles_report(whole: tuple[Material, str]) -> None:
+    assert cells(whole[1], "ladder") == [
+        ["best single", "0.9510 ± 0.0020", "", "", "yes"],
+        ["vote", "0.9633 ± 0.0020", "+0.0123 (-0.0011 to +0.0257)", "cannot tell", "yes"],
+    ]
+
+
 def test_the_answer_is_that_of_the_file(whole: tuple[Material, str]) -> None:
     answer, text = whole[0].answer, whole[1]
     assert answer is not None and answer.corrected is not None
