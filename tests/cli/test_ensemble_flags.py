@@ -175,7 +175,9 @@ def test_prefer_says_who_comes_first(searched: Path) -> None:
 def test_the_vote_is_exported(searched: Path, capsys: Output) -> None:
     assert ensemble("--export", "torchscript") == 0
     file = searched / "ensemble/vote.torchscript.pt"
-    assert file.is_file() and f"the vote for other programs: {file}" in capsys.readouterr().out.replace("\n", "")
+    assert file.is_file() and f"the vote for other programs: {file}" in capsys.readouterr().out.replace(
+        "\n", ""
+    )
 
 
 @flags("--seeds")

@@ -21,7 +21,7 @@ from tune_digits.ensemble.decide import (
     priors_of,
     trainings_of,
 )
-from tune_digits.ensemble.out_of_fold import soft_votes, votes_by
+from tune_digits.ensemble.out_of_fold import gain, soft_votes, votes_by
 from tune_digits.ensemble.vote import Ballot, cast
 from tune_digits.errors import ConfigError, RunError
 from tune_digits.learn.metrics import ACCURACY, Metric
@@ -44,6 +44,17 @@ def test_members_that_are_alike_all_stay_and_one_always_does() -> None:
     assert left_out(made([1.0])) == {}
     hopeless = left_out(made([-1.0, -1.5, -2.0]))
     assert len(hopeless) <= 2 and 0 not in hopeless
+
+
+def test_a_gain_within_one_standard_error_costs_no_member_its_vote() -> None:
+    within = 0
+    for seed in range(40):
+        seen = made([1.3, 0.9], rows=100, seed=seed)
+        found = [gain(seen, soft_votes(seen.only([place])), soft_votes(seen)) for place in (1, 0)]
+        best = max(found, key=lambda own: own.difference)
+        within += 0 < best.difference <= best.standard_error
+        assert bool(left_out(seen)) == (best.difference > best.standard_error)
+    assert within > 0, "no case lies between"
 
 
 def test_a_weaker_member_that_helps_stays() -> None:

@@ -90,5 +90,7 @@ def test_what_is_no_network_is_refused(saved: tuple[Path, Manifest], monkeypatch
         raise ImportError(name=name)
 
     monkeypatch.setattr(room.importlib, "import_module", missing)
-    with pytest.raises(RunError, match=r"onnx is missing; install it with: pip install 'tune_digits\[onnx\]'"):
+    with pytest.raises(
+        RunError, match=r"onnx is missing; install it with: pip install 'tune_digits\[onnx\]'"
+    ):
         export(folder, manifest, "onnx")
