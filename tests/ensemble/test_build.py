@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 from run_samples import INLINE, confirmed_run, halves, halves_task, record, small_study
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
+from tune_digits import disk
 from tune_digits.config import Ensemble, TrialConfig
 from tune_digits.data.dataset import Dataset, Task
 from tune_digits.ensemble.build import build_ensemble, choose
@@ -146,7 +146,7 @@ def test_members_manifest_report_and_submission_agree(confirmed, tmp_path: Path)
     report, folder = build(confirmed, tmp_path, seeds=2)
     best = pd.read_csv(run.leaderboard)["trial"].head(2).tolist()
     assert [(m["trial"], m["seed"]) for m in report["members"]] == [(t, s) for t in best for s in (0, 1)]
-    assert json.loads((folder / "report.json").read_text()) == report
+    assert disk.read_json(folder / "report.json") == report
     manifest = read_manifest(folder)
     assert list(manifest.members) == [m["file"] for m in report["members"]]
     assert manifest.trained_on == TASK.train.fingerprint
