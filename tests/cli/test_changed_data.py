@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -146,9 +145,9 @@ def test_neither_search_nor_ensemble_go_on(
 
 
 def change_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    raw = json.loads(path.read_text())
+    raw = disk.read_json(path)
     change(raw)
-    path.write_text(json.dumps(raw))
+    disk.write_json(path, raw)  # with its checksum: it is no damage that is tried here
 
 
 def test_other_folds_of_the_same_data_are_refused(here: Path, capsys: Output) -> None:
