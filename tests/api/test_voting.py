@@ -128,3 +128,11 @@ def test_several_targets_have_a_list_each() -> None:
     assert answers.shape == (4, 2)
     assert answers[:, 1].tolist() == np.array(["dark", "light"])[tone.argmax(1)].tolist()
     assert replace(manifest, voting="hard").voting == "hard"
+
+
+def test_the_views_of_the_manifest_are_those_that_vote(voter: Voter) -> None:
+    from dataclasses import replace
+
+    images, _ = fresh(20)
+    one = replace(voter, manifest=replace(voter.manifest, tta=1))
+    assert not np.array_equal(one.predict_proba(images), voter.predict_proba(images))
