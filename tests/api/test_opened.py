@@ -64,6 +64,15 @@ def test_the_leaderboard_is_that_of_the_file_and_of_the_answer(made: OpenRun) ->
     assert board[~board["answer"]][ours[1:]].isna().all(axis=None)
 
 
+def test_the_corrected_score_stands_at_the_answer_which_need_not_lead(tmp_path: Path) -> None:
+    run = runs.create_run(tmp_path, "aug", "", {})
+    run.leaderboard.write_text("trial,confirmed,confirmed_se\n3,0.91,0.1\n0,0.9,0.1\n")
+    write_answer(run, Answer(0, "prior", "tied", (3, 0), 2, 0.9, 0.88, 0.8, 0.95))
+    board = OpenRun(run).leaderboard()
+    assert board["answer"].tolist() == [False, True]
+    assert board["corrected"].isna().tolist() == [True, False] and board["corrected"][1] == 0.88
+
+
 def test_a_metric_that_is_not_corrected_leaves_the_column_empty(tmp_path: Path) -> None:
     run = runs.create_run(tmp_path, "aug", "", {})
     run.leaderboard.write_text("trial,confirmed,confirmed_se\n3,0.9,0.1\n")

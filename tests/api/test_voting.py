@@ -155,3 +155,11 @@ def test_drawn_views_are_those_of_the_manifest() -> None:
     expected = predict_views(model, config, torch.from_numpy(images), HEADS, 3, 0.5)
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert np.abs(found - Voter(plain, ((model, config),)).vote(images)).max() > 1e-4
+
+
+def test_the_views_of_the_manifest_are_those_that_vote(voter: Voter) -> None:
+    from dataclasses import replace
+
+    images, _ = fresh(20)
+    one = replace(voter, manifest=replace(voter.manifest, tta=1))
+    assert not np.array_equal(one.predict_proba(images), voter.predict_proba(images))
