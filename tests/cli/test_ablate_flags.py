@@ -129,6 +129,15 @@ def test_resources_reach_the_executor(searched: Path, ray: FakeRay) -> None:
     assert (resources.max_concurrent, resources.cpus_per_trial, resources.gpus_per_trial) == (2, 1.5, 0)
 
 
+@flags("--stop-at")
+def test_it_stops_at_the_time_of_day_that_is_given(searched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr("tune_digits.cli.ablate.stop_in", asked.append)
+    assert ablate("--dry-run") == 0
+    assert ablate("--dry-run", "--stop-at", "23:59") == 0
+    assert asked[0] is None and 0 <= asked[1] <= 86400
+
+
 @flags("--debug")
 def test_debug_shows_where_an_error_comes_from(searched: Path, capsys: Output) -> None:
     for words, shown in (((), False), (("--debug",), True)):

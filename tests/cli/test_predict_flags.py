@@ -15,6 +15,7 @@ from commands import Covered, contents, predict, table
 from PIL import Image
 from sklearn.metrics import balanced_accuracy_score
 
+from tune_digits import disk
 from tune_digits.cli.predict import make_parser
 from tune_digits.data.formats import Auto
 from tune_digits.data.load import load_unlabelled
@@ -98,7 +99,8 @@ def test_the_ensemble_is_found_in_a_run_or_by_itself(model: Path, capsys: Output
         shutil.copytree(model, f"{folder}/ensemble")
         # told apart by what the answers are called
         manifest = model.parent / folder / "ensemble/manifest.json"
-        manifest.write_text(manifest.read_text().replace('"label"', f'"answer{number}"'))
+        text = json.dumps(disk.read_json(manifest)).replace('"label"', f'"answer{number}"')
+        disk.write_json(manifest, json.loads(text))
     for number, where in ((0, ()), (1, ("--run", "runs/old")), (1, ("--model", "runs/old/ensemble"))):
         out = f"{len(list(Path().glob('*.csv')))}.csv"
         assert predict(*where, "--data", "few.csv", "--out", out) == 0
@@ -219,9 +221,9 @@ def test_no_run_folder_is_made(model: Path) -> None:
 def test_the_score_is_the_studys_metric(model: Path, tmp_path: Path, capsys: Output) -> None:
     other = tmp_path / "other"
     shutil.copytree(model, other)
-    manifest = json.loads((other / "manifest.json").read_text())
+    manifest = disk.read_json(other / "manifest.json")
     manifest["metric"] = {"name": "macro_recall", "weights": None}
-    (other / "manifest.json").write_text(json.dumps(manifest))
+    disk.write_json(other / "manifest.json", manifest)
     table = rows("labelled.csv")
     first = table["label"].iloc[0]
     uneven = table[(table["label"] == first) | (np.arange(len(table)) % 3 == 0)]

@@ -19,6 +19,7 @@ from tune_digits.config import TrialConfig
 from tune_digits.data.dataset import RowForm, Target
 from tune_digits.data.formats import Auto
 from tune_digits.ensemble.members import Manifest, write_manifest
+from tune_digits.ensemble.vote import Ballot
 from tune_digits.learn.metrics import ACCURACY
 from tune_digits.learn.models import build_model
 from tune_digits.tune.networks import save_network
@@ -38,7 +39,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     save_network(folder / "m.safetensors", model, config, {})
     form = RowForm.wide(TARGETS)
     write_manifest(
-        folder, Manifest(("m.safetensors",), TARGETS, (3, 8, 8), "soft", 1, Auto(), form, ACCURACY, "")
+        folder,
+        Manifest(("m.safetensors",), TARGETS, (3, 8, 8), Ballot(), 1, None, Auto(), form, ACCURACY, ""),
     )
     (tmp_path / "new").mkdir()
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "new/a.png")
@@ -85,7 +87,7 @@ def test_a_sound_one_predicts(folder: Path) -> None:
         (lambda raw: raw.update(shape=[3, 10**6, 10**6]), "not that of small images"),
         (lambda raw: raw.update(shape=[3, 8]), "damaged (ValueError"),
         (lambda raw: raw.update(tta=10**9), "10000000"),
-        (lambda raw: raw.update(voting="__class__"), "it votes '__class__'"),
+        (lambda raw: raw["vote"].update(rule="__class__"), "it votes '__class__'"),
         (lambda raw: raw["targets"][0].update(classes=["a", "\x1b[2J"]), "controls a terminal"),
         (lambda raw: raw["submission"].update(heads=[[7]]), "a target that is not there"),
         (lambda raw: raw.update(format=99), "is of format 99"),

@@ -23,6 +23,7 @@ from tune_digits.cli.common import (
     overrides_of,
     parse_count,
     run_command,
+    stop_in,
 )
 from tune_digits.cli.ensemble import parse_names
 from tune_digits.errors import ConfigError, RunError
@@ -79,6 +80,7 @@ def ablate(args: argparse.Namespace) -> int:
     from tune_digits.study import load_study
     from tune_digits.tune.tricks import chosen_tricks, tricks_of
 
+    stop_in(args.stop_at)
     screen = Screen()
     run = open_run(args.run)
     study = load_study(run.study_file, overrides_of(args, RESOURCES), origins_of(args, RESOURCES))
