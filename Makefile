@@ -25,7 +25,7 @@ demo: venv
 	$(BIN)/python scripts/ensemble.py --top 5
 	@echo
 	@echo "look at:  $(BIN)/tensorboard --logdir runs/latest     (then open http://localhost:6006/#hparams)"
-	@echo "          runs/latest/leaderboard.csv, runs/latest/ensemble/report.json"
+	@echo "          runs/latest/report.html, runs/latest/leaderboard.csv"
 
 test: venv
 	$(BIN)/python -m pytest

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from commands import Covered, FakeRay
 
-from tune_digits.cli.ablate import main, make_parser
+from tune_digits.cli.ablate import main, make_parser, verdict_in_words
 from tune_digits.run_lock import hold
 from tune_digits.runs import Run
 from tune_digits.tune.fold_jobs import FRESH
@@ -153,6 +153,14 @@ def test_the_table_is_shown_as_it_is_written(searched: Path, capsys: Output) -> 
     assert f"{row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]" in said
     assert f"varies by {written.loc['all tricks', 'noise']:.4f}" in said
     assert f"with all tricks {written.loc['all tricks', 'score']:.4f}" in said
+
+
+def test_more_trainings_are_advised_where_there_is_a_number_that_would_do() -> None:
+    row = {"verdict": "cannot tell", "more_trainings": 12.0}
+    assert verdict_in_words(row) == "cannot tell (~12 more)"
+    assert verdict_in_words({**row, "more_trainings": 5e7}) == "cannot tell"
+    assert verdict_in_words({"verdict": "cannot tell", "more_trainings": float("nan")}) == "cannot tell"
+    assert verdict_in_words({"verdict": "helps", "more_trainings": 0.0}) == "helps"
 
 
 def test_the_trick_is_really_off_and_the_seeds_are_new(

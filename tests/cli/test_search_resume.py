@@ -84,6 +84,15 @@ def test_what_may_not_change_is_refused(here: Path, capsys: Output) -> None:
     assert contents(here) == before
 
 
+@flags("--resume")
+def test_a_study_file_that_was_changed_is_refused_with_the_difference(here: Path, capsys: Output) -> None:
+    path = run()
+    file = path / "study.yaml"
+    file.write_text(file.read_text().replace("width: 4", "width: 6"))
+    assert search("--resume", path) == 2
+    assert "model.width is 6, and was 4" in capsys.readouterr().err
+
+
 @flags("--resume", "--dry-run")
 def test_a_dry_run_of_a_run_that_would_go_on(here: Path, capsys: Output) -> None:
     path = run()

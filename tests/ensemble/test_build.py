@@ -151,6 +151,30 @@ def test_equal_configurations_are_one_member() -> None:
     assert [n for n, _ in chosen] == [2, 0]
 
 
+def test_each_member_has_a_share_of_its_own_configurations_weight(confirmed, tmp_path: Path) -> None:
+    report, folder = build(confirmed, tmp_path, seeds=2, vote="weighted", force_members=True)
+    ballot = read_manifest(folder).ballot
+    assert ballot.configurations == (0, 0, 1, 1)
+    by_trial = report["vote"]["weights"]
+    shares = [by_trial[str(member["trial"])][0] / 2 for member in report["members"]]
+    assert list(ballot.weights[0]) == pytest.approx(shares) and shares[0] != shares[2]
+
+
+def test_a_declared_class_balance_is_in_the_saved_vote(confirmed, tmp_path: Path) -> None:
+    report, folder = build(
+        confirmed, tmp_path, top=1, class_balance={"left": 1.0, "right": 9.0}, force_balance=True
+    )
+    offsets = read_manifest(folder).ballot.offsets
+    assert len(offsets) == 2 and offsets[1] > offsets[0]
+    assert report["vote"]["class_balance"]["changed"] >= 0
+
+
+def test_drawn_views_are_in_the_manifest(confirmed, tmp_path: Path) -> None:
+    report, folder = build(confirmed, tmp_path, top=1, tta=2, tta_strength=0.5)
+    manifest = read_manifest(folder)
+    assert (manifest.tta, manifest.tta_strength) == (2, 0.5) == (report["tta"], report["tta_strength"])
+
+
 def test_members_manifest_report_and_submission_agree(confirmed, tmp_path: Path) -> None:
     _, run = confirmed
     report, folder = build(confirmed, tmp_path, seeds=2)

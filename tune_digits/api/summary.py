@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +58,8 @@ def print_board(board: pd.DataFrame, screen: Screen) -> None:
     """The confirmed configurations, best first, with what can be said of their gain over the baseline."""
     from rich.table import Table
 
+    from tune_digits.stats.compare import MANY_TRAININGS
+
     table = Table(box=None, pad_edge=False, title_justify="left", title="confirmed, best first")
     speed = "inference_images_per_second" in board
     raced = "left" in board
@@ -87,7 +88,7 @@ def print_board(board: pd.DataFrame, screen: Screen) -> None:
     screen.table(table)
     if speed:
         screen.say("* on the front: no other configuration is better in both score and images/s at inference")
-    if (board["verdict"] == "cannot tell").any() and np.isfinite(board["more_trainings"]).any():
+    if (board["verdict"] == "cannot tell").any() and (board["more_trainings"] <= MANY_TRAININGS).any():
         screen.say(
             "(~n more): trainings of that configuration and of the baseline each, to tell a gain of this size"
         )
@@ -108,12 +109,14 @@ def plus_minus(mean: float, error: float) -> str:
 
 def gain_in_words(row: Mapping[Any, Any]) -> str:
     """The gain over the baseline with its 95 % interval, or that it cannot be told and what would tell it."""
+    from tune_digits.stats.compare import MANY_TRAININGS
+
     if row["gain"] != row["gain"]:
         return "-"
     if row["verdict"] != "cannot tell":
         return f"{row['gain']:+.4f} [{row['gain_low']:+.4f}, {row['gain_high']:+.4f}] {row['verdict']}"
     more = row["more_trainings"]
-    return f"{row['gain']:+.4f} cannot tell" + (f" (~{more:.0f} more)" if math.isfinite(more) else "")
+    return f"{row['gain']:+.4f} cannot tell" + (f" (~{more:.0f} more)" if more <= MANY_TRAININGS else "")
 
 
 def search_against_confirmed(board: pd.DataFrame) -> str | None:

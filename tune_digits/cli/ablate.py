@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from functools import partial
 from pathlib import Path
@@ -245,7 +244,9 @@ def print_table(table: pd.DataFrame, screen: Screen) -> None:
 
 
 def verdict_in_words(row: dict[Any, Any]) -> str:
+    from tune_digits.stats.compare import MANY_TRAININGS
+
     more = row["more_trainings"]
-    if row["verdict"] != "cannot tell" or not math.isfinite(more):
+    if row["verdict"] != "cannot tell" or not more <= MANY_TRAININGS:
         return str(row["verdict"])
     return f"cannot tell (~{more:.0f} more)"

@@ -14,10 +14,9 @@ import pandas as pd
 from tune_digits.report.material import Material
 from tune_digits.runs import OVER
 from tune_digits.screen import clock
+from tune_digits.stats.compare import MANY_TRAININGS
 from tune_digits.stats.ranks import spearman_interval
 from tune_digits.tune.search import rank
-
-MANY_TRAININGS = 1000  # more of them are no advice
 
 Command = Callable[[str], str]
 
@@ -197,9 +196,9 @@ def _steps(m: Material, command: Command) -> list[Step]:
         if (file := m.ensemble["submissions"].get("vote")) is not None:
             steps.append(Step(f"The submission of the ensemble is {m.run.ensemble / file}."))
         steps.append(Step("Predict other images:", f"{command('predict')} --run {folder} --data FILE"))
-    if m.ablation is None:
+    if m.ablation is None and m.answer is not None:
         words = "Find out which tricks of the chosen configuration help:"
-        steps.append(Step(words, f"{command('ablate')} --run {folder}"))
+        steps.append(Step(words, f"{command('ablate')} --run {folder} --trial {m.answer.trial}"))
     if m.answer is not None and len(m.answer.tied) > 1:
         more = max(m.study.search.trials * 2, len(m.records) + 10)
         words = "Search further, if more trials are worth their time:"

@@ -13,6 +13,7 @@ from tune_digits.disk import write_text
 from tune_digits.report import drawn, facts, trial_parts
 from tune_digits.report.material import Material
 from tune_digits.report.style import short
+from tune_digits.stats.compare import MANY_TRAININGS
 
 INSTALLED: facts.Command = "tune-digits {}".format
 
@@ -94,7 +95,5 @@ def _more(row: dict[Any, Any]) -> str:
     if row["verdict"] != "cannot tell" or math.isnan(more):
         return ""
     return (
-        f"about {more:.0f} more trainings"
-        if more <= facts.MANY_TRAININGS
-        else "no number of trainings would tell"
+        f"about {more:.0f} more trainings" if more <= MANY_TRAININGS else "no number of trainings would tell"
     )

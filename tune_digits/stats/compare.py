@@ -16,6 +16,7 @@ from tune_digits.stats.outcomes import Training, row_covariance, tabulate
 Verdict = Literal["better", "worse", "cannot tell"]
 LEVEL = 0.05  # of the two-sided test; the interval has 1 - LEVEL
 POWERFUL = 1.959964 + 0.841621  # standard errors that a difference must measure to be told in 80 % of cases
+MANY_TRAININGS = 1000  # more of them are no advice
 FEW = 16  # units that differ, up to which all their signs are tried: 2 ** 16 sums
 
 

@@ -115,7 +115,7 @@ def run_confirm(
         trainer.train(jobs, progress)
     else:
         left = run_race(study.confirm, chosen, [fold.index for fold in used], judges, trainer, screen)
-    results = [r for r in run.folds() if r.trial in {record.number for record in chosen}]
+    results = run.folds()  # of trials that are no candidates any more, too: they tell the noise of trainings
     if reused := [r for r in results if r.reused_from]:
         places = ", ".join(sorted({r.reused_from for r in reused}))
         screen.say(f"{len(reused)} of {len(results)} confirming trainings were taken from {places}")
